@@ -1,0 +1,223 @@
+"""The Fourier family: ellipses distorted by a cosine series in the elliptical angle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class UserFunction(eqx.Module):
+    """A user's e_m(r_e, params) with its first two derivatives by automatic differentiation."""
+
+    func: Callable = eqx.field(static=True)
+    params: Any
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.func(x, **self.params)
+
+    def derivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """First derivative; `func` acts element by element."""
+        return jax.jvp(self, (x,), (jnp.ones_like(x),))[1]
+
+    def second_derivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Second derivative."""
+        return jax.jvp(self.derivative, (x,), (jnp.ones_like(x),))[1]
+
+
+def _chebyshev_t(m: int, c: Float[Array, "..."]) -> Float[Array, "..."]:
+    """cos(m theta) as a polynomial in c = cos(theta)."""
+    previous, current = jnp.ones_like(c), c
+    if m == 0:
+        return previous
+    for _ in range(m - 1):
+        previous, current = current, 2 * c * current - previous
+    return current
+
+
+def _chebyshev_u(m: int, c: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sin((m + 1) theta) / sin(theta) as a polynomial in c = cos(theta)."""
+    previous, current = jnp.zeros_like(c), jnp.ones_like(c)
+    for _ in range(m):
+        previous, current = current, 2 * c * current - previous
+    return current
+
+
+class FourierFoliation(eqx.Module):
+    r"""Orbits as contours of r = r_e [1 + sum_m e_m(r_e) cos(m theta_e)].
+
+    With q = pos - pos0, p = vel - vel0, X = p / sqrt(Omega0) and Y = q sqrt(Omega0):
+    r_e = sqrt(X^2 + Y^2) and theta_e = atan2(Y, X) ("pv") or atan2(X, Y) ("vp").  e_m(0) = 0, so
+    that r -> sqrt(2 J) near the centre.  Valid where dr/dr_e > 0 (contours do not cross).
+
+    Parameters
+    ----------
+    omega0 : scalar, rad/Myr.  pos0 : scalar, kpc.  vel0 : scalar, kpc/Myr
+    e_funcs : one callable per order, with ``derivative`` and ``second_derivative``
+    orders : the orders m >= 1.  convention : "pv" or "vp"
+
+    Source: Price-Whelan et al. 2025 (arXiv:2401.07903), equations 20-24.
+    """
+
+    omega0: Float[Array, ""]
+    pos0: Float[Array, ""]
+    vel0: Float[Array, ""]
+    e_funcs: tuple
+    orders: tuple[int, ...] = eqx.field(static=True)
+    convention: str = eqx.field(static=True, default="pv")
+
+    @property
+    def even(self) -> bool:
+        """Whether every order is even (contours have both mirror symmetries)."""
+        return all(m % 2 == 0 for m in self.orders)
+
+    @property
+    def has_force(self) -> bool:
+        """Whether contours meet the pos axis at right angles, so that a force law exists."""
+        return self.even or self.convention == "vp"
+
+    def scaled(self, pos: Array, vel: Array) -> tuple[Array, Array]:
+        """(X, Y) = (p / sqrt(Omega0), q sqrt(Omega0)), an area-preserving map."""
+        root = jnp.sqrt(self.omega0)
+        return (vel - self.vel0) / root, (pos - self.pos0) * root
+
+    def elliptical(self, pos: Array, vel: Array) -> tuple[Array, Array]:
+        """(r_e, theta_e) of a point, theta_e in [0, 2 pi)."""
+        x, y = self.scaled(pos, vel)
+        first, second = (y, x) if self.convention == "pv" else (x, y)
+        theta = jnp.arctan2(first, second)
+        return jnp.hypot(x, y), jnp.where(theta < 0, theta + 2 * jnp.pi, theta)
+
+    def radius(self, pos: Array, vel: Array) -> Array:
+        """The orbit radius r of a point, without a trigonometric function."""
+        x, y = self.scaled(pos, vel)
+        square = x**2 + y**2
+        # The centre itself has no angle; any one serves, since e_m(0) = 0.
+        centre = square == 0
+        safe = jnp.where(centre, 1.0, square)
+        r_e = jnp.where(centre, 0.0, jnp.sqrt(safe))
+        sign = 1.0 if self.convention == "pv" else -1.0
+        if self.even:
+            c2 = sign * (x**2 - y**2) / safe
+            cosines = [_chebyshev_t(m // 2, c2) for m in self.orders]
+        else:
+            c = (x if self.convention == "pv" else y) / jnp.sqrt(safe)
+            cosines = [_chebyshev_t(m, c) for m in self.orders]
+        total = sum(e(r_e) * c for e, c in zip(self.e_funcs, cosines, strict=True))
+        return r_e * (1.0 + total)
+
+    def distort(self, r_e: Array, theta_e: Array) -> Array:
+        """r(r_e, theta_e)."""
+        total = sum(
+            e(r_e) * jnp.cos(m * theta_e) for m, e in zip(self.orders, self.e_funcs, strict=True)
+        )
+        return r_e * (1.0 + total)
+
+    def distort_slope(self, r_e: Array, theta_e: Array) -> Array:
+        """dr/dr_e = 1 + sum_m (e_m + r_e e_m') cos(m theta_e); contours cross where it is <= 0."""
+        return 1.0 + sum(
+            (e(r_e) + r_e * e.derivative(r_e)) * jnp.cos(m * theta_e)
+            for m, e in zip(self.orders, self.e_funcs, strict=True)
+        )
+
+    def point(self, r: Array, theta_e: Array) -> tuple[Array, Array]:
+        """(pos, vel) of the point at angle theta_e on the orbit r: the inverse map."""
+        r_e = solve_r_e(self, r, theta_e)
+        first, second = r_e * jnp.sin(theta_e), r_e * jnp.cos(theta_e)
+        x, y = (second, first) if self.convention == "pv" else (first, second)
+        root = jnp.sqrt(self.omega0)
+        return y / root + self.pos0, x * root + self.vel0
+
+    def _axis_cosines(self, q: Array) -> list[Array]:
+        """cos(m theta_e) on the pos axis."""
+        if self.convention == "pv":
+            return [(-1.0) ** (m // 2) * jnp.ones_like(q) for m in self.orders]
+        return [jnp.where(q < 0, (-1.0) ** m, 1.0) for m in self.orders]
+
+    def acceleration(self, pos: Array) -> Array:
+        r"""a(pos) = -Omega0^2 q N / D on the pos axis, the limit of -p (dr/dq)/(dr/dp) at p -> 0.
+
+        N = 1 + sum c_m (e_m + u e_m'), D = 1 + sum c_m (e_m (1 - m^2) + u e_m'),
+        u = sqrt(Omega0) abs(q), c_m = cos(m theta_e) on the axis.  NaN for odd m in "pv": no force
+        law independent of velocity has such contours.
+        """
+        return self._axis(pos)[0]
+
+    def acceleration_slope(self, pos: Array) -> Array:
+        """da/dpos on the pos axis, in closed form (see `acceleration`)."""
+        return self._axis(pos)[1]
+
+    def _axis(self, pos: Array) -> tuple[Array, Array]:
+        q = pos - self.pos0
+        if not self.has_force:
+            nan = jnp.full_like(q, jnp.nan)
+            return nan, nan
+        u = jnp.sqrt(self.omega0) * jnp.abs(q)
+        n, d, dn, dd = jnp.ones_like(u), jnp.ones_like(u), jnp.zeros_like(u), jnp.zeros_like(u)
+        for m, e, c in zip(self.orders, self.e_funcs, self._axis_cosines(q), strict=True):
+            f0, f1, f2 = e(u), e.derivative(u), e.second_derivative(u)
+            n = n + c * (f0 + u * f1)
+            d = d + c * (f0 * (1 - m**2) + u * f1)
+            dn = dn + c * (2 * f1 + u * f2)
+            dd = dd + c * (f1 * (2 - m**2) + u * f2)
+        square = self.omega0**2
+        return -square * q * n / d, -square * (n / d + u * (dn * d - n * dd) / d**2)
+
+    def angle_slope(self, r_e: Array, theta_e: Array) -> Array:
+        """d ln r_e / d theta_e along a contour, divided by cot (pv) or -tan (vp) of theta_e.
+
+        This is the factor of the time integral: dq / p = dtheta [1 + factor] / Omega0, finite at
+        the turning points because the zero of sin(m theta_e) is divided out by Chebyshev
+        polynomials, never numerically.
+        """
+        c, s2, c2 = jnp.cos(theta_e), jnp.sin(theta_e) ** 2, jnp.cos(2 * theta_e)
+        total = jnp.zeros_like(r_e)
+        for m, e in zip(self.orders, self.e_funcs, strict=True):
+            if self.convention == "pv":
+                ratio = 2 * s2 * _chebyshev_u(m // 2 - 1, c2)
+            else:
+                ratio = -c * _chebyshev_u(m - 1, c)
+            total = total + m * e(r_e) * ratio
+        return total / self.distort_slope(r_e, theta_e)
+
+
+def solve_r_e(foliation: FourierFoliation, r: Array, theta_e: Array, max_steps: int = 100) -> Array:
+    """Elliptical radius of the point at angle theta_e on the orbit r.
+
+    Newton's iteration kept inside a bracket that grows until it holds the root, to a relative
+    1e-13.  NaN where no root is found (the orbit does not reach that direction).
+    """
+    r, theta_e = jnp.broadcast_arrays(jnp.asarray(r, float), jnp.asarray(theta_e, float))
+
+    def excess(u):
+        return foliation.distort(u, theta_e) - r
+
+    def grow(state):
+        hi, steps = state
+        return jnp.where(excess(hi) < 0, 2 * hi, hi), steps + 1
+
+    def must_grow(state):
+        hi, steps = state
+        return jnp.any(excess(hi) < 0) & (steps < 60)
+
+    hi, _ = jax.lax.while_loop(must_grow, grow, (jnp.maximum(1.5 * r, 1e-300), 0))
+
+    def step(state):
+        u, lo, hi, _, n = state
+        f = excess(u)
+        lo, hi = jnp.where(f < 0, u, lo), jnp.where(f < 0, hi, u)
+        new = u - f / foliation.distort_slope(u, theta_e)
+        inside = (new >= lo) & (new <= hi)
+        new = jnp.where(inside, new, 0.5 * (lo + hi))
+        return new, lo, hi, jnp.abs(new - u), n + 1
+
+    def unfinished(state):
+        u, _, _, change, n = state
+        return jnp.any(change > 1e-13 * jnp.abs(u)) & (n < max_steps)
+
+    start = (r, jnp.zeros_like(r), hi, jnp.full_like(r, jnp.inf), 0)
+    u = jax.lax.while_loop(unfinished, step, start)[0]
+    good = jnp.abs(excess(u)) <= 1e-12 * jnp.maximum(r, 1e-300)
+    return jnp.where(good, u, jnp.nan)

@@ -1,0 +1,439 @@
+"""The verbs that every model of the vertical phase plane shares."""
+
+import abc
+from typing import Any
+
+import astropy.units as u
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import QTable
+from jaxtyping import Array, Float
+
+from .. import actions, likelihoods
+from ..foliation import FourierFoliation
+from ..inference import laplace, nuts, optimize
+from ..priors import Bounds, Layout, make_bounds, unpack_bounds
+from ..units import internal
+from .samples import Samples, SampleState
+
+VELOCITY = u.kpc / u.Myr
+ACCELERATION = u.kpc / u.Myr**2
+# astropy.constants.G.to_value("kpc3 / (Msun Myr2)")
+G = 4.498502151469554e-12
+
+
+class Map(eqx.Module):
+    """A binned map as plain arrays: pixel centres (kpc, kpc/Myr), label and error, or counts."""
+
+    pos: Float[Array, " n"]
+    vel: Float[Array, " n"]
+    label: Float[Array, " n"]
+    label_err: Float[Array, " n"]
+
+
+def require_x64() -> None:
+    """Raise a ``RuntimeError`` unless JAX works in double precision."""
+    if not jax.config.read("jax_enable_x64"):
+        raise RuntimeError(
+            "JAX works in float32 here, which a fit cannot use: run "
+            'jax.config.update("jax_enable_x64", True) before anything else.'
+        )
+
+
+def read_map(data: dict, kind: str = "gaussian") -> Map:
+    """The usable pixels of a binned map as plain arrays.
+
+    Pixels with a label that is not finite, or an error that is not finite and positive, are left
+    out; so are, in Poisson maps, those whose counts are not finite.
+
+    Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, and for
+    a map with fewer than two usable pixels.
+    """
+    names = ("label", "label_err") if kind == "gaussian" else ("counts",)
+    missing = [n for n in ("pos", "vel", *names) if n not in data]
+    if missing:
+        raise ValueError(
+            f"the binned map must have {', '.join(('pos', 'vel', *names))}, "
+            f"but {', '.join(missing)} is missing (given: {', '.join(map(str, data))})."
+        )
+    pos = np.ravel(internal(data["pos"], u.kpc, "pos"))
+    vel = np.ravel(internal(data["vel"], VELOCITY, "vel"))
+    values = [np.ravel(np.asarray(data[n], dtype=float)) for n in names]
+    sizes = {n: a.size for n, a in zip(("pos", "vel", *names), (pos, vel, *values), strict=True)}
+    if len(set(sizes.values())) > 1:
+        text = ", ".join(f"{n} {s}" for n, s in sizes.items())
+        raise ValueError(f"the arrays of the map must have equal length, but have: {text}.")
+    last = "label_err" if kind == "gaussian" else "counts"
+    if np.any(values[-1] < 0):
+        raise ValueError(
+            f"{last} must not be negative, but {np.sum(values[-1] < 0)} pixels are (the smallest: "
+            f"{np.nanmin(values[-1]):.4g})."
+        )
+    good = np.isfinite(pos) & np.isfinite(vel) & np.all(np.isfinite(values), axis=0)
+    if kind == "gaussian":
+        good &= values[1] > 0
+    if good.sum() < 2:
+        raise ValueError(
+            f"the map must have at least two usable pixels, but {good.sum()} of {good.size} "
+            f"have a finite {' and '.join(names)}."
+        )
+    columns = [values[0], values[-1]]
+    return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
+
+
+def _residuals(z: Array, args: Any) -> Array:
+    model, bounds, layout, data = args
+    params = layout.unflatten(bounds.constrain(z))
+    fit = model.label_at(data.pos, data.vel, params)
+    chi = likelihoods.gaussian_residuals(fit, data.label, data.label_err)
+    return jnp.concatenate([chi, model.prior_residuals(params)])
+
+
+def _half_squares(z: Array, args: Any) -> Array:
+    return 0.5 * jnp.sum(_residuals(z, args) ** 2) + _penalty(z, args)
+
+
+def _penalty(z: Array, args: Any) -> Array:
+    model, bounds, layout, _ = args
+    return model.penalty(layout.unflatten(bounds.constrain(z)))
+
+
+def _poisson(z: Array, args: Any) -> Array:
+    model, bounds, layout, data = args
+    params = layout.unflatten(bounds.constrain(z))
+    ln_rate = model.label_at(data.pos, data.vel, params)
+    prior = 0.5 * jnp.sum(model.prior_residuals(params) ** 2) + model.penalty(params)
+    return prior - likelihoods.ln_poisson(ln_rate, data.label)
+
+
+def _ln_posterior_free(z: Array, args: Any) -> Array:
+    """ln posterior of the free vector, with the Jacobian of the bounds."""
+    return -_half_squares(z, args) + args[1].ln_jacobian(z)
+
+
+def _minus_ln_posterior_free(z: Array, args: Any) -> Array:
+    return -_ln_posterior_free(z, args)
+
+
+def _ln_whitened(w: Array, args: Any) -> Array:
+    centre, factor, inner = args
+    return _ln_posterior_free(centre + factor @ w, inner)
+
+
+OBJECTIVES = {"gaussian": _half_squares, "poisson": _poisson}
+
+
+@eqx.filter_jit
+def _constrain(bounds: Bounds, z: Array) -> Array:
+    return jax.vmap(bounds.constrain)(z)
+
+
+@eqx.filter_jit
+def _orbits(model, params, r_e_max, pos, vel):
+    foliation = model.foliation(params)
+    table = actions.tabulate(foliation, r_e_max)
+    return actions.orbits(foliation, table, pos, vel)
+
+
+class OrbitModel(eqx.Module):
+    """A map of a label over the (pos, vel) plane whose contours are orbits (abstract)."""
+
+    @abc.abstractmethod
+    def foliation(self, params: dict) -> FourierFoliation:
+        """The orbits for a set of parameters."""
+
+    @abc.abstractmethod
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+
+    @abc.abstractmethod
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior."""
+
+    @abc.abstractmethod
+    def penalty(self, params: dict) -> Array:
+        """A further term of minus the ln prior that is no sum of squares."""
+
+    @abc.abstractmethod
+    def r_e_max(self, params: dict) -> Array:
+        """The elliptical radius at which the model ends."""
+
+    # -- what a set of parameters says -------------------------------------------------------
+
+    def label_at(self, pos: Array, vel: Array, params: dict) -> Array:
+        """The label at plain positions (kpc) and velocities (kpc/Myr); shape of the input."""
+        return self.label_of_radius(self.foliation(params).radius(pos, vel), params)
+
+    def get_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
+        """The model's label at (pos, vel), quantities of one shape; an array of that shape."""
+        p, v = _plane(pos, vel)
+        return np.asarray(_label(self, _floats(params), p, v))
+
+    def compute_elliptical(
+        self, pos: u.Quantity, vel: u.Quantity, params: dict
+    ) -> tuple[u.Quantity, u.Quantity]:
+        """Elliptical radius (kpc Myr^-1/2) and angle (rad, in [0, 2 pi)) of points."""
+        p, v = _plane(pos, vel)
+        r_e, theta = self.foliation(_floats(params)).elliptical(p, v)
+        return np.asarray(r_e) * u.kpc / u.Myr**0.5, np.asarray(theta) * u.rad
+
+    def get_acceleration(self, pos: u.Quantity, params: dict) -> u.Quantity:
+        """The acceleration at `pos` (length), in kpc/Myr^2; NaN beyond the model's last knot."""
+        return self._axis(pos, params)[0] * ACCELERATION
+
+    def get_acceleration_deriv(self, pos: u.Quantity, params: dict) -> u.Quantity:
+        """The derivative da/dpos at `pos`, in 1/Myr^2; NaN beyond the model's last knot."""
+        return self._axis(pos, params)[1] / u.Myr**2
+
+    def get_density(self, pos: u.Quantity, params: dict) -> u.Quantity:
+        """Mass density -(da/dpos) / (4 pi G), in Msun/kpc^3, by the 1-D Poisson equation."""
+        return -self._axis(pos, params)[1] / (4 * np.pi * G) * u.Msun / u.kpc**3
+
+    def get_surface_density(self, height: u.Quantity, params: dict) -> u.Quantity:
+        """Mass within +-height of the plane's centre, |a| / (2 pi G), in Msun/kpc^2."""
+        h = u.Quantity(internal(height, u.kpc, "height") + np.asarray(params["pos0"]), u.kpc)
+        return -self._axis(h, params)[0] / (2 * np.pi * G) * u.Msun / u.kpc**2
+
+    def _axis(self, pos: u.Quantity, params: dict) -> tuple[np.ndarray, np.ndarray]:
+        p = jnp.asarray(internal(pos, u.kpc, "pos"))
+        a, slope = _axis(self, _floats(params), p)
+        return np.asarray(a), np.asarray(slope)
+
+    def compute_action_angle(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> QTable:
+        """Action, angle, frequency and period of stars, from the contours alone.
+
+        Returns a `QTable` with J (kpc^2/Myr), theta (rad, in [0, 2 pi), 0 at pos0 moving up),
+        Omega (rad/Myr), T (Myr) and flag: 0 inside the model, 1 beyond its last orbit, 2 input
+        not finite.  Flagged stars are NaN; ``meta["n_outside"]`` and ``meta["n_not_finite"]``
+        count them.
+        """
+        require_x64()
+        p, v = _plane(pos, vel)
+        params = _floats(params)
+        shape = p.shape
+        out = _orbits(self, params, self.r_e_max(params), jnp.ravel(p), jnp.ravel(v))
+        columns = [np.asarray(x).reshape(shape) for x in out]
+        table = QTable()
+        names = ("J", "theta", "Omega", "T")
+        units = (u.kpc**2 / u.Myr, u.rad, u.rad / u.Myr, u.Myr)
+        for name, unit, column in zip(names, units, columns, strict=False):
+            table[name] = column * unit
+        table["flag"] = columns[-1]
+        table.meta["n_outside"] = int(np.sum(columns[-1] == actions.BEYOND))
+        table.meta["n_not_finite"] = int(np.sum(columns[-1] == actions.NOT_FINITE))
+        return table
+
+    # -- likelihoods and objectives ----------------------------------------------------------
+
+    def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err) -> float:
+        """Normalised ln likelihood of pixel means with normal errors."""
+        data = read_map({"pos": pos, "vel": vel, "label": label, "label_err": label_err})
+        fit = _label(self, _floats(params), data.pos, data.vel)
+        return float(likelihoods.ln_gaussian(fit, data.label, data.label_err))
+
+    def ln_poisson_likelihood(self, params: dict, pos, vel, counts) -> float:
+        """Normalised ln likelihood of pixel counts, whose ln rate is the model's label."""
+        data = read_map({"pos": pos, "vel": vel, "counts": counts}, "poisson")
+        fit = _label(self, _floats(params), data.pos, data.vel)
+        return float(likelihoods.ln_poisson(fit, data.label))
+
+    def objective_gaussian(self, params: dict, pos, vel, label, label_err) -> float:
+        """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
+        data = read_map({"pos": pos, "vel": vel, "label": label, "label_err": label_err})
+        return self._objective("gaussian", params, data)
+
+    def objective_poisson(self, params: dict, pos, vel, counts) -> float:
+        """Minus the ln posterior of counts up to a constant."""
+        data = read_map({"pos": pos, "vel": vel, "counts": counts}, "poisson")
+        return self._objective("poisson", params, data)
+
+    def _objective(self, kind: str, params: dict, data: Map) -> float:
+        params = _floats(params)
+        layout = Layout.of(params)
+        bounds = make_bounds(layout, params, None)
+        x = layout.flatten(params)
+        return float(_value(OBJECTIVES[kind], x, (self, bounds, layout, data)))
+
+    # -- inference ---------------------------------------------------------------------------
+
+    def optimize(
+        self,
+        params0: dict,
+        objective: str = "gaussian",
+        bounds: dict | tuple | None = None,
+        max_steps: int = 256,
+        throw: bool = True,
+        **data,
+    ) -> optimize.OptimizeResult:
+        """Maximise the posterior from `params0`; neither it nor `bounds` is changed.
+
+        Gaussian objectives by Levenberg-Marquardt, Poisson ones (and models with a user's
+        regularisation) by BFGS, on the free vector that the bounds are mapped to.
+
+        Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
+        state's sentence where the optimiser did not converge.
+        """
+        require_x64()
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"objective must be one of {', '.join(OBJECTIVES)}, but {objective!r} was given."
+            )
+        pixels = read_map(data, objective)
+        params0 = _floats(params0)
+        layout = Layout.of(params0)
+        limits = make_bounds(layout, params0, bounds)
+        args = (self, limits, layout, pixels)
+        start = limits.free(layout.flatten(params0))
+        if objective == "gaussian" and self.is_least_squares:
+            z, steps, good = optimize.minimise_squares(_residuals, start, args, max_steps)
+        else:
+            z, steps, good = optimize.minimise(OBJECTIVES[objective], start, args, max_steps)
+        value = _value(OBJECTIVES[objective], z, args)
+        state = optimize.describe(float(value), int(steps), bool(good))
+        if throw and not state.success:
+            raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
+        params = jax.tree.map(np.asarray, layout.unflatten(limits.constrain(z)))
+        return optimize.OptimizeResult(params, state)
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the prior is a sum of squares, as Levenberg-Marquardt needs."""
+        return True
+
+    def mcmc_run_label(
+        self,
+        bdata: dict,
+        p0: dict,
+        bounds: dict | tuple | None = None,
+        rng_seed: int = 0,
+        num_steps: int = 1000,
+        num_warmup: int = 1000,
+        num_chains: int = 4,
+        progress: bool = False,
+    ) -> tuple[SampleState, Samples]:
+        """Sample the posterior of a binned label with several NUTS chains from near `p0`.
+
+        `p0` should be the optimum: the chains start from, and are preconditioned by, the normal
+        approximation there.  Returns (state, samples): samples behave as a list of parameter
+        dictionaries, all chains end to end; state holds ``logdensity``, R-hat, effective sample
+        sizes, divergences and a verdict in words.
+        """
+        require_x64()
+        for name, n in (
+            ("num_chains", num_chains),
+            ("num_steps", num_steps),
+            ("num_warmup", num_warmup),
+        ):
+            if n < 1:
+                raise ValueError(f"{name} must be at least 1, but {n} was given.")
+        data = read_map(bdata)
+        p0 = _floats(p0)
+        layout = Layout.of(p0)
+        limits = make_bounds(layout, p0, bounds)
+        args = (self, limits, layout, data)
+        centre = limits.free(layout.flatten(p0))
+        factor = laplace.laplace_factor(_minus_ln_posterior_free, centre, args)
+        key_start, key_run = jax.random.split(jax.random.key(rng_seed))
+        starts = jax.random.normal(key_start, (num_chains, layout.size))
+        seed = int(jax.random.randint(key_run, (), 0, 2**31 - 1))
+        chains = nuts.sample_nuts(
+            _ln_whitened, (centre, factor, args), starts, seed, num_warmup, num_steps, progress
+        )
+        free = centre + jnp.asarray(chains.draws) @ factor.T
+        draws = np.asarray(_constrain(limits, free.reshape(-1, layout.size)))
+        return SampleState.of(chains, draws.reshape(free.shape), layout), Samples(draws, layout)
+
+    def get_crlb(
+        self, params: dict, data: dict, objective: str = "gaussian", inv: bool = False
+    ) -> np.ndarray:
+        """Covariance of the parameters (the inverse curvature of the objective at `params`).
+
+        With ``inv=True`` the curvature (Fisher) matrix itself.  Rows follow
+        ``Layout.of(params).names()``.  Raises ``ValueError`` where the curvature is not positive:
+        a negative variance is never reported as zero.
+        """
+        params = _floats(params)
+        layout = Layout.of(params)
+        args = (self, make_bounds(layout, params, None), layout, read_map(data, objective))
+        factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
+        cov = np.asarray(factor @ factor.T)
+        return np.linalg.inv(cov) if inv else cov
+
+    def get_crlb_uncertainties(self, params: dict, data: dict, objective: str = "gaussian") -> dict:
+        """Standard deviations of the parameters, nested like them (see `get_crlb`)."""
+        cov = self.get_crlb(params, data, objective)
+        layout = Layout.of(_floats(params))
+        return jax.tree.map(np.asarray, layout.unflatten(jnp.sqrt(jnp.diag(cov))))
+
+    def get_crlb_error_samples(
+        self,
+        params: dict,
+        data: dict,
+        size: int = 1,
+        seed: int | None = None,
+        objective: str = "gaussian",
+        list_of_samples: bool = True,
+    ):
+        """Draws from the normal distribution that `get_crlb` describes, around `params`.
+
+        A sequence of `size` parameter dictionaries, or one dictionary of stacked arrays.
+        """
+        cov = self.get_crlb(params, data, objective)
+        params = _floats(params)
+        layout = Layout.of(params)
+        rng = np.random.default_rng(seed)
+        draws = rng.multivariate_normal(np.asarray(layout.flatten(params)), cov, size=size)
+        return Samples(draws, layout) if list_of_samples else layout.unflatten(draws)
+
+    unpack_bounds = staticmethod(unpack_bounds)
+
+    def check_e_funcs(self, params: dict, r_e_max: float | None = None) -> tuple[bool, np.ndarray]:
+        """Whether no contours cross inside `r_e_max` (internal units; default: the last knot).
+
+        `params` is a full set of parameters or its ``e_params``.  Returns the verdict and dr/dr_e
+        on a grid of (r_e, theta_e), shape (128, 65).
+        """
+        if "e_params" not in params:
+            params = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": 0.0, "e_params": params}
+        params = _floats(params)
+        limit = self.r_e_max(params) if r_e_max is None else r_e_max
+        r_e = jnp.linspace(0.0, 1.0, 128)[:, None] * limit
+        slope = self.foliation(params).distort_slope(r_e, jnp.linspace(0.0, jnp.pi, 65))
+        return bool(jnp.all(slope > 0)), np.asarray(slope)
+
+
+@eqx.filter_jit
+def _value(objective, z, args):
+    return objective(z, args)
+
+
+@eqx.filter_jit
+def _label(model, params, pos, vel):
+    return model.label_at(pos, vel, params)
+
+
+@eqx.filter_jit
+def _axis(model, params, pos):
+    foliation = model.foliation(params)
+    inside = jnp.sqrt(foliation.omega0) * jnp.abs(pos - foliation.pos0) <= model.r_e_max(params)
+    nan = jnp.where(inside, 0.0, jnp.nan)
+    return foliation.acceleration(pos) + nan, foliation.acceleration_slope(pos) + nan
+
+
+def _plane(pos: u.Quantity, vel: u.Quantity) -> tuple[Array, Array]:
+    p, v = internal(pos, u.kpc, "pos"), internal(vel, VELOCITY, "vel")
+    if p.shape != v.shape:
+        try:
+            p, v = np.broadcast_arrays(p, v)
+        except ValueError:
+            raise ValueError(
+                f"pos and vel must have equal shapes, but {p.shape} and {v.shape} were given."
+            ) from None
+    return jnp.asarray(p), jnp.asarray(v)
+
+
+def _floats(params: dict) -> dict:
+    """A copy of the caller's parameters as float arrays; the caller's own are never touched."""
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype=float), params)

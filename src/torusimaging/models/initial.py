@@ -1,0 +1,131 @@
+"""Where a fit of the spline model starts: knots, bounds and first parameters from the data."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .base import read_map
+
+# Typical size of e_m at the last knot for a disc potential, used to centre the default prior.
+TYPICAL_DISTORTION = {2: 0.15, 4: 0.015}
+
+
+class Guess(NamedTuple):
+    """First estimates from a binned map (kpc, kpc/Myr, rad/Myr, label units)."""
+
+    pos0: float
+    vel0: float
+    ln_omega0: float
+    label0: float
+    label_range: float
+    label_sign: int
+    r_e_max: float
+    pos_range: float
+    vel_range: float
+
+
+def guess(binned_data: dict) -> Guess:
+    r"""Estimate centre, frequency and label from a quadratic fit to the map's inner part.
+
+    With label = c_0 + c_1 q + c_2 p + c_3 q^2 + c_4 p^2, the contours are ellipses about
+    (-c_1 / 2 c_3, -c_2 / 2 c_4) with Omega_0^2 = c_3 / c_4.
+    """
+    kind = "gaussian" if "label" in binned_data else "poisson"
+    data = read_map(binned_data, kind)
+    pos, vel = np.asarray(data.pos), np.asarray(data.vel)
+    if kind == "gaussian":
+        label, weight = np.asarray(data.label), np.asarray(data.label_err) ** -2
+    else:
+        counts = np.asarray(data.label)
+        label, weight = np.log(np.maximum(counts, 0.5)), np.maximum(counts, 0.5)
+    scale_pos, scale_vel = np.std(pos), np.std(vel)
+    if scale_pos == 0 or scale_vel == 0:
+        raise ValueError(
+            "the map must have pixels at more than one pos and more than one vel, but all usable "
+            "pixels share one."
+        )
+    # Scaled variables keep the quadratic fit well conditioned; the outer part bends away from it.
+    x, y = pos / scale_pos, vel / scale_vel
+    inner = np.hypot(x, y) < 2.0
+    design = np.stack([np.ones_like(x), x, y, x**2, y**2], axis=1)
+    root = np.sqrt(weight)[:, None] * inner[:, None]
+    c = np.linalg.lstsq(root * design, root[:, 0] * label, rcond=None)[0]
+    same = c[3] * c[4] > 0
+    ratio = np.clip(np.sqrt(c[3] / c[4]), 0.3, 3.0) if same else 1.0
+    centre = (-c[1] / (2 * c[3]), -c[2] / (2 * c[4])) if same else (0.0, 0.0)
+    pos0, vel0 = (np.clip(centre, -0.5, 0.5) * (scale_pos, scale_vel)).tolist()
+    omega0 = ratio * scale_vel / scale_pos
+    r_e = np.hypot((pos - pos0) * np.sqrt(omega0), (vel - vel0) / np.sqrt(omega0))
+    near = np.average(label, weights=weight * (r_e <= np.quantile(r_e, 0.1)))
+    far = np.average(label, weights=weight * (r_e >= np.quantile(r_e, 0.75)))
+    return Guess(
+        pos0=pos0,
+        vel0=vel0,
+        ln_omega0=float(np.log(omega0)),
+        label0=float(near),
+        label_range=float(abs(far - near)),
+        label_sign=1 if far >= near else -1,
+        r_e_max=float(r_e.max()),
+        pos_range=float(np.ptp(pos)),
+        vel_range=float(np.ptp(vel)),
+    )
+
+
+def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:
+    """Knots from 0 to `r_max`, even in r to the `power`, or the given ones themselves."""
+    if np.ndim(knots) > 0:
+        return np.asarray(knots, dtype=float)
+    if int(knots) != knots or knots < 2:
+        raise ValueError(f"{name} must be at least 2 knots, but {knots!r} was given.")
+    if not power > 0:
+        raise ValueError(f"the spacing power of {name} must be positive, but {power} was given.")
+    out = np.linspace(0.0, r_max**power, int(knots)) ** (1.0 / power)
+    out[-1] = r_max
+    return out
+
+
+def reference_slopes(label_knots, e_knots: dict) -> dict:
+    """Centres of the default prior on ln-slopes: typical distortions, a label range of 0.3."""
+    out = {"label": np.log(0.3 / float(label_knots[-1]))}
+    for m, knots in e_knots.items():
+        out[m] = np.log(TYPICAL_DISTORTION.get(m, 0.01) / float(knots[-1]))
+    return out
+
+
+def start(model, guess: Guess) -> dict:
+    """First parameters: straight splines with the prior's reference slopes."""
+    n_label = len(model.label_knots) - 1
+    return {
+        "pos0": np.float64(guess.pos0),
+        "vel0": np.float64(guess.vel0),
+        "ln_Omega0": np.float64(guess.ln_omega0),
+        "e_params": {
+            m: {"vals": np.full(len(model.e_knots[m]) - 1, float(model.e_references[m]))}
+            for m in model.orders
+        },
+        "label_params": {
+            "label_vals": np.r_[guess.label0, np.full(n_label, float(model.label_reference))]
+        },
+    }
+
+
+def bounds(params: dict, guess: Guess) -> dict:
+    """Wide limits about the start, nested like the parameters: ``(lower, upper)`` each."""
+    wide = 8.0
+    span = max(guess.label_range, 1e-3)
+    label = params["label_params"]["label_vals"]
+    low, high = label - wide, label + wide
+    low[0], high[0] = label[0] - 5 * span, label[0] + 5 * span
+
+    def pair(x, half):
+        return (x - half, x + half)
+
+    return {
+        "pos0": pair(guess.pos0, 0.25 * guess.pos_range),
+        "vel0": pair(guess.vel0, 0.25 * guess.vel_range),
+        "ln_Omega0": pair(guess.ln_omega0, 1.5),
+        "e_params": {
+            m: {"vals": (p["vals"] - wide, p["vals"] + wide)} for m, p in params["e_params"].items()
+        },
+        "label_params": {"label_vals": (low, high)},
+    }

@@ -1,0 +1,81 @@
+"""Posterior draws that behave as a list of parameter dictionaries, and what is known of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..inference.nuts import Chains, diagnostics, energy_fraction
+from ..priors import Layout
+
+
+class Samples(Sequence):
+    """Parameter dictionaries, one for each draw; index, slice and iterate as a list.
+
+    Attributes: ``draws``, shape (n, d), and ``names``, one for each column.
+    """
+
+    def __init__(self, draws: np.ndarray, layout: Layout):
+        self.draws = np.asarray(draws)
+        self.layout = layout
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns of ``draws``."""
+        return self.layout.names()
+
+    def __len__(self) -> int:
+        return self.draws.shape[0]
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Samples(self.draws[index], self.layout)
+        return self.layout.unflatten(self.draws[int(index)])
+
+
+class SampleState(NamedTuple):
+    """Diagnostics of a sampler's run.  `logdensity` has one entry for each of the samples."""
+
+    logdensity: np.ndarray
+    rhat: dict[str, float]
+    ess_bulk: dict[str, float]
+    ess_tail: dict[str, float]
+    n_divergent: int
+    divergent_fraction: float
+    e_bfmi: np.ndarray
+    num_chains: int
+    seconds: float
+    compile_seconds: float
+    verdict: str
+
+    @classmethod
+    def of(cls, chains: Chains, draws: np.ndarray, layout: Layout) -> "SampleState":
+        """Diagnostics of `chains`, whose parameters are `draws` (chain, draw, parameter)."""
+        numbers = diagnostics(draws)
+        names = layout.names()
+        tables = {
+            key: dict(zip(names, map(float, value), strict=True)) for key, value in numbers.items()
+        }
+        count, fraction = int(chains.diverging.sum()), float(chains.diverging.mean())
+        return cls(
+            logdensity=chains.logdensity.ravel(),
+            n_divergent=count,
+            divergent_fraction=fraction,
+            e_bfmi=energy_fraction(chains.energy),
+            num_chains=draws.shape[0],
+            seconds=chains.seconds,
+            compile_seconds=chains.compile_seconds,
+            verdict=_verdict(tables, count, fraction, draws.shape[0]),
+            **tables,
+        )
+
+
+def _verdict(tables: dict, count: int, fraction: float, n_chains: int) -> str:
+    worst = max(tables["rhat"].values())
+    agree = "agree" if worst < 1.01 else "DISAGREE"
+    smallest = min(tables["ess_bulk"].values())
+    return (
+        f"{n_chains} chain{'s' * (n_chains > 1)} {agree} (largest R-hat {worst:.3f}); "
+        f"smallest bulk ESS {smallest:.0f}; {count} divergences ({100 * fraction:.2g} %)"
+        f"{' - TOO MANY' * (fraction > 0.01)}."
+    )

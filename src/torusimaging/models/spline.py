@@ -1,0 +1,222 @@
+"""The Fourier family with monotone quadratic splines for the label and the distortions."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..foliation import FourierFoliation
+from ..priors import published_slope_residuals, slope_residuals
+from ..splines import QuadraticSpline, check_knots
+from . import initial
+from .base import OrbitModel
+from .user import check_orders
+
+PRIORS = ("default", "price-whelan25")
+
+
+class TorusImaging1DSpline(OrbitModel):
+    r"""Orbits and labels from splines of the ln-slopes at knots.
+
+    ``params`` holds pos0 (kpc), vel0 (kpc/Myr), ln_Omega0 (rad/Myr),
+    ``e_params[m]["vals"]``, the ln-slopes of sign_m e_m at all knots but the first, where
+    e_m(0) = 0, and ``label_params["label_vals"]``, the label at r = 0 and the ln-slopes of
+    label_sign * label at the other knots.
+
+    Parameters
+    ----------
+    label_knots : array, increasing, from 0 (unit of r: kpc Myr^-1/2)
+    e_knots : ``{m: array}``, increasing, from 0 (unit of r_e: kpc Myr^-1/2)
+    e_signs : ``{m: +1 or -1}``, the sign of e_m; default +1 for m = 2, -1 otherwise
+    label_sign : +1 for a label that rises outwards, -1 for one that falls
+    convention : the elliptical angle, "pv" or "vp"
+    prior : "default", a normal prior on ln-slopes about `references` and a random walk between
+        knots, or "price-whelan25", normal priors on the slopes themselves
+    label_l2_sigma, label_smooth_sigma, e_l2_sigmas, e_smooth_sigmas : their standard deviations
+    dacc_strength : strength of the prior against negative density (0: none)
+    references : ``{"label": ln-slope, m: ln-slope}``, centres of the default prior
+
+    Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
+    order, sign, convention or prior.
+
+    Source: Price-Whelan et al. 2025 (arXiv:2401.07903); the default prior is this package's own.
+    """
+
+    label_knots: Float[Array, " k"]
+    e_knots: dict
+    label_reference: Float[Array, ""]
+    e_references: dict
+    label_sigmas: Float[Array, " 2"]
+    e_sigmas: dict
+    dacc_strength: Float[Array, ""]
+    orders: tuple[int, ...] = eqx.field(static=True)
+    e_signs: tuple[int, ...] = eqx.field(static=True)
+    label_sign: int = eqx.field(static=True)
+    convention: str = eqx.field(static=True)
+    prior: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        label_knots,
+        e_knots: dict,
+        e_signs: dict | None = None,
+        units=None,
+        *,
+        label_sign: int = 1,
+        convention: str = "pv",
+        prior: str = "default",
+        label_l2_sigma: float = 1.0,
+        label_smooth_sigma: float = 0.5,
+        e_l2_sigmas: dict | None = None,
+        e_smooth_sigmas: dict | None = None,
+        dacc_strength: float = 1e2,
+        references: dict | None = None,
+    ):
+        check_orders(e_knots, convention)
+        for name, knots in [("label_knots", label_knots)] + [
+            (f"e_knots[{m}]", k) for m, k in e_knots.items()
+        ]:
+            check_knots(knots, name)
+            if np.asarray(knots)[0] != 0:
+                raise ValueError(f"{name} must start at 0, but starts at {np.asarray(knots)[0]}.")
+        if prior not in PRIORS:
+            raise ValueError(f"prior must be one of {', '.join(PRIORS)}, but {prior!r} was given.")
+        signs = {m: (1 if m == 2 else -1) for m in e_knots} | (e_signs or {})
+        for name, sign in [("label_sign", label_sign), *signs.items()]:
+            if sign not in (1, -1):
+                raise ValueError(f"the sign of {name} must be +1 or -1, but {sign} was given.")
+        self.label_knots = jnp.asarray(label_knots, float)
+        self.orders = tuple(sorted(e_knots))
+        self.e_knots = {m: jnp.asarray(e_knots[m], float) for m in self.orders}
+        self.e_signs = tuple(int(signs[m]) for m in self.orders)
+        self.label_sign = int(label_sign)
+        self.convention, self.prior = convention, prior
+        centres = initial.reference_slopes(self.label_knots, self.e_knots) | (references or {})
+        self.label_reference = jnp.asarray(centres["label"], float)
+        self.e_references = {m: jnp.asarray(centres[m], float) for m in self.orders}
+        sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
+        smooth = {m: 0.5 for m in self.orders} | (e_smooth_sigmas or {})
+        self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
+        self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
+        self.dacc_strength = jnp.asarray(dacc_strength, float)
+
+    @classmethod
+    def auto_init(
+        cls,
+        binned_data: dict,
+        label_knots=4,
+        e_knots: dict | None = None,
+        e_signs: dict | None = None,
+        units=None,
+        label_knots_spacing_power: float = 1.0,
+        e_knots_spacing_power: float = 0.5,
+        re_max_factor: float = 1.0,
+        **options,
+    ) -> tuple["TorusImaging1DSpline", dict, dict]:
+        """A model, bounds and a start for a binned map (see `initial.guess`).
+
+        `label_knots` and the values of `e_knots` are numbers of knots, or the knots themselves;
+        `options` go to the class.  The data decide the sign of the label's slope, the centre, the
+        frequency and the range of the knots: the largest r_e of a pixel times `re_max_factor`.
+        Knots are even in r_e to the `*_spacing_power`.
+        """
+        e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
+        guess = initial.guess(binned_data)
+        r_max = guess.r_e_max * re_max_factor
+        label = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
+        knots = {
+            m: initial.make_knots(k, r_max, e_knots_spacing_power, f"e_knots[{m}]")
+            for m, k in e_knots.items()
+        }
+        references = initial.reference_slopes(label, knots) | {
+            "label": np.log(max(guess.label_range, 1e-6) / r_max)
+        }
+        options = {"label_sign": guess.label_sign, "references": references} | options
+        model = cls(label, knots, e_signs, units, **options)
+        params = initial.start(model, guess)
+        return model, initial.bounds(params, guess), params
+
+    @property
+    def _label_knots(self) -> np.ndarray:
+        return np.asarray(self.label_knots)
+
+    def foliation(self, params: dict) -> FourierFoliation:
+        """The orbits for a set of parameters."""
+        splines = tuple(
+            QuadraticSpline(
+                self.e_knots[m],
+                jnp.zeros(()),
+                sign * jnp.exp(jnp.asarray(params["e_params"][m]["vals"])),
+            )
+            for m, sign in zip(self.orders, self.e_signs, strict=True)
+        )
+        return FourierFoliation(
+            jnp.exp(jnp.asarray(params["ln_Omega0"])),
+            jnp.asarray(params["pos0"]),
+            jnp.asarray(params["vel0"]),
+            splines,
+            self.orders,
+            self.convention,
+        )
+
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+        vals = jnp.asarray(params["label_params"]["label_vals"])
+        slopes = self.label_sign * jnp.exp(vals[1:])
+        return QuadraticSpline(self.label_knots, vals[0], slopes)(r)
+
+    def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
+        """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2)."""
+        splines = self.foliation(params).e_funcs
+        return {
+            m: np.asarray(e(jnp.asarray(r_e, float)))
+            for m, e in zip(self.orders, splines, strict=True)
+        }
+
+    def eval_label(self, r: Array, params: dict) -> np.ndarray:
+        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+
+    def r_e_max(self, params: dict) -> Array:
+        """The last knot that all distortions share."""
+        if not self.orders:
+            return self.label_knots[-1]
+        return jnp.min(jnp.stack([k[-1] for k in self.e_knots.values()]))
+
+    def penalty(self, params: dict) -> Array:
+        """Nothing: this prior is a sum of squares."""
+        return jnp.zeros(())
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Smoothness of the splines, positive density and nested contours."""
+        splines = [
+            (params["label_params"]["label_vals"][1:], self.label_reference, self.label_sigmas)
+        ]
+        splines += [
+            (params["e_params"][m]["vals"], self.e_references[m], self.e_sigmas[m])
+            for m in self.orders
+        ]
+        if self.prior == "default":
+            terms = [slope_residuals(v, centre, *sigmas) for v, centre, sigmas in splines]
+        else:
+            terms = [published_slope_residuals(v, *sigmas) for v, _, sigmas in splines]
+        foliation = self.foliation(params)
+        terms += [self._density_terms(foliation), _nesting_terms(self, foliation)]
+        return jnp.concatenate(terms)
+
+    def _density_terms(self, foliation: FourierFoliation) -> Array:
+        """sqrt(strength) max(da/dz, 0) / Omega0^2 on a grid, zero where the density is positive."""
+        if not foliation.has_force:
+            return jnp.zeros(0)
+        grid = jnp.linspace(0.0, 1.0, 25)[1:] * self.r_e_max({})
+        slope = foliation.acceleration_slope(foliation.pos0 + grid / jnp.sqrt(foliation.omega0))
+        return jnp.sqrt(self.dacc_strength) * jnp.maximum(slope / foliation.omega0**2, 0.0)
+
+
+def _nesting_terms(model: TorusImaging1DSpline, foliation: FourierFoliation) -> Array:
+    """10 max(0.1 - dr/dr_e, 0) on a coarse polar grid, zero where contours are well nested."""
+    r_e = jnp.linspace(0.0, 1.0, 9)[1:, None] * model.r_e_max({})
+    theta = jnp.linspace(0.0, jnp.pi, 9 if not foliation.even else 5)
+    if foliation.even:
+        theta = theta / 2
+    return 10.0 * jnp.ravel(jnp.maximum(0.1 - foliation.distort_slope(r_e, theta), 0.0))

@@ -1,0 +1,99 @@
+"""The Fourier family with a user's own functions for the label and the distortions."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..foliation import FourierFoliation, UserFunction
+from .base import OrbitModel
+
+CONVENTIONS = ("pv", "vp")
+
+
+def check_orders(orders, convention: str) -> None:
+    """Raise a ``ValueError`` for an order that is no positive integer or an unknown convention."""
+    for m in orders:
+        if not isinstance(m, int) or isinstance(m, bool) or m < 1:
+            raise ValueError(
+                f"the orders m of e_m must be integers of at least 1, but {m!r} was given."
+            )
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention must be 'pv' or 'vp', but {convention!r} was given.")
+
+
+class TorusImaging1D(OrbitModel):
+    """Orbits and labels from arbitrary JAX functions.
+
+    Parameters
+    ----------
+    label_func : ``label_func(r, **params["label_params"])``, the label on the orbit of radius r
+    e_funcs : ``{m: func}`` with ``func(r_e, **params["e_params"][m])`` and value 0 at r_e = 0
+    regularization_func : ``func(model, params)``, added to minus the ln posterior
+    convention : the elliptical angle, "pv" or "vp"
+    r_e_max : elliptical radius (kpc Myr^-1/2) where the functions end; by default a model ends
+        only where its contours cross, within 10 kpc Myr^-1/2
+
+    Functions act element by element.  Other parameters are ``pos0`` (kpc), ``vel0`` (kpc/Myr) and
+    ``ln_Omega0`` (rad/Myr).  Raises ``ValueError`` for an order that is no positive integer.
+    """
+
+    label_func: Callable = eqx.field(static=True)
+    e_items: tuple = eqx.field(static=True)
+    regularization_func: Callable | None = eqx.field(static=True)
+    convention: str = eqx.field(static=True)
+    limit: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        label_func: Callable,
+        e_funcs: dict[int, Callable],
+        regularization_func: Callable | None = None,
+        units=None,
+        convention: str = "pv",
+        r_e_max: float = 10.0,
+    ):
+        check_orders(e_funcs, convention)
+        self.label_func = label_func
+        self.e_items = tuple(sorted(e_funcs.items()))
+        self.regularization_func = regularization_func
+        self.convention = convention
+        self.limit = float(r_e_max)
+
+    def foliation(self, params: dict) -> FourierFoliation:
+        """The orbits for a set of parameters."""
+        functions = tuple(
+            UserFunction(func, params["e_params"].get(m, {})) for m, func in self.e_items
+        )
+        return FourierFoliation(
+            jnp.exp(params["ln_Omega0"]),
+            jnp.asarray(params["pos0"]),
+            jnp.asarray(params["vel0"]),
+            functions,
+            tuple(m for m, _ in self.e_items),
+            self.convention,
+        )
+
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+        return self.label_func(r, **params["label_params"])
+
+    def prior_residuals(self, params: dict) -> Array:
+        """None: the prior of this model is its regularisation alone."""
+        return jnp.zeros(0)
+
+    def penalty(self, params: dict) -> Array:
+        """The user's regularisation."""
+        if self.regularization_func is None:
+            return jnp.zeros(())
+        return self.regularization_func(self, params)
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether there is no regularisation of the user's own."""
+        return self.regularization_func is None
+
+    def r_e_max(self, params: dict) -> Array:
+        """The elliptical radius at which the functions end."""
+        return jnp.asarray(self.limit)

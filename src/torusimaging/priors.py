@@ -1,0 +1,171 @@
+"""Parameter vectors, the smooth transforms that bounds become, and prior residuals."""
+
+import difflib
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpyro.distributions import biject_to, constraints
+
+
+class Layout(eqx.Module):
+    """How a nested dictionary of parameters is laid out as one flat vector.
+
+    Hashable, so that a compiled function is reused for every dictionary of the same shape.
+    """
+
+    treedef: Any = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, params: dict) -> "Layout":
+        """The layout of `params`."""
+        leaves, treedef = jax.tree_util.tree_flatten(params)
+        return cls(treedef, tuple(np.shape(leaf) for leaf in leaves))
+
+    @property
+    def size(self) -> int:
+        """Number of scalar parameters."""
+        return sum(int(np.prod(s)) for s in self.shapes)
+
+    def flatten(self, params: dict) -> Float[Array, " d"]:
+        """The flat vector of `params`; a ``ValueError`` where the shape differs."""
+        leaves, treedef = jax.tree_util.tree_flatten(params)
+        shapes = tuple(np.shape(leaf) for leaf in leaves)
+        if treedef != self.treedef or shapes != self.shapes:
+            raise ValueError(
+                f"params must have the structure {self.names()}, but {Layout.of(params).names()} "
+                "was given."
+            )
+        return jnp.concatenate([jnp.ravel(jnp.asarray(leaf, float)) for leaf in leaves])
+
+    def unflatten(self, x: Float[Array, "... d"]) -> dict:
+        """The dictionary of a vector (leading axes are kept)."""
+        leaves, start = [], 0
+        for shape in self.shapes:
+            size = int(np.prod(shape))
+            leaves.append(x[..., start : start + size].reshape(x.shape[:-1] + shape))
+            start += size
+        return jax.tree_util.tree_unflatten(self.treedef, leaves)
+
+    def names(self) -> list[str]:
+        """One name for each scalar, such as ``e_params[2].vals[0]``."""
+        tree = jax.tree_util.tree_unflatten(self.treedef, list(self.shapes))
+        paths = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda s: isinstance(s, tuple))
+        out = []
+        for path, shape in paths[0]:
+            name = ".".join(str(key.key) for key in path)
+            out += [name] if shape == () else [f"{name}[{i}]" for i in range(int(np.prod(shape)))]
+        return out
+
+
+class Bounds(eqx.Module):
+    """Lower and upper limits as a smooth one-to-one map from all real numbers."""
+
+    lower: Float[Array, " d"]
+    upper: Float[Array, " d"]
+
+    def _parts(self):
+        both = jnp.isfinite(self.lower) & jnp.isfinite(self.upper)
+        lower, upper = jnp.where(both, self.lower, 0.0), jnp.where(both, self.upper, 1.0)
+        return both, biject_to(constraints.interval(lower, upper))
+
+    def constrain(self, z: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Parameters of the free vector z."""
+        both, bijection = self._parts()
+        return jnp.where(both, bijection(jnp.where(both, z, 0.0)), z)
+
+    def free(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Free vector of the parameters x, strictly inside the limits."""
+        both, bijection = self._parts()
+        middle = 0.5 * (jnp.where(both, self.lower, 0.0) + jnp.where(both, self.upper, 1.0))
+        return jnp.where(both, bijection.inv(jnp.where(both, x, middle)), x)
+
+    def ln_jacobian(self, z: Float[Array, " d"]) -> Float[Array, ""]:
+        """ln |dx/dz| of `constrain`."""
+        both, bijection = self._parts()
+        safe = jnp.where(both, z, 0.0)
+        terms = bijection.log_abs_det_jacobian(safe, bijection(safe))
+        return jnp.sum(jnp.where(both, terms, 0.0))
+
+
+def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
+    """Split ``{name: (lower, upper)}``, nested like the parameters, into two dictionaries.
+
+    Raises ``ValueError`` where an entry is not a pair.
+    """
+
+    def walk(tree, name):
+        if isinstance(tree, dict):
+            pairs = {k: walk(v, f"{name}[{k!r}]") for k, v in tree.items()}
+            return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
+        if not isinstance(tree, (tuple, list)) or len(tree) != 2:
+            raise ValueError(f"{name} must be a pair (lower, upper), but {tree!r} was given.")
+        return tree[0], tree[1]
+
+    return walk(bounds, "bounds")
+
+
+def make_bounds(layout: Layout, params: dict, bounds: dict | tuple | None) -> Bounds:
+    """Flat limits for the parameters, checked against the start.
+
+    `bounds` is a nested dictionary of pairs, or the pair of dictionaries that `unpack_bounds`
+    returns; a parameter that it leaves out is unlimited.  Raises ``ValueError`` for an unknown
+    name, a lower limit above the upper one, and a start that is not strictly inside.
+    """
+    lower, upper = bounds if isinstance(bounds, tuple) else unpack_bounds(bounds or {})
+    low = np.asarray(layout.flatten(_fill(params, lower, -np.inf, "bounds")))
+    high = np.asarray(layout.flatten(_fill(params, upper, np.inf, "bounds")))
+    start = np.asarray(layout.flatten(params))
+    for name, a, b, x in zip(layout.names(), low, high, start, strict=True):
+        if not a < b:
+            raise ValueError(f"bounds of {name} must have lower < upper, but ({a}, {b}) was given.")
+        if not a < x < b:
+            raise ValueError(
+                f"the start of {name} must lie strictly inside its bounds ({a}, {b}), "
+                f"but {x} was given."
+            )
+    return Bounds(jnp.asarray(low), jnp.asarray(high))
+
+
+def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
+    """`limits` completed to the structure of `params`."""
+    for key in limits:
+        if key not in params:
+            near = difflib.get_close_matches(str(key), [str(k) for k in params], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{name} names no parameter {key!r}{hint}.")
+    out = {}
+    for key, value in params.items():
+        given = limits.get(key)
+        if isinstance(value, dict):
+            out[key] = _fill(value, given or {}, default, f"{name}[{key!r}]")
+        else:
+            out[key] = np.broadcast_to(default if given is None else given, np.shape(value))
+    return out
+
+
+def slope_residuals(
+    vals: Float[Array, " n"], reference: Float[Array, ""], l2_sigma: float, smooth_sigma: float
+) -> Float[Array, " 2n-1"]:
+    r"""Residuals of the default prior on ln-slopes: a normal about a reference and a random walk.
+
+    -2 ln p = sum ((v_i - v_ref) / l2_sigma)^2 + sum ((v_{i+1} - v_i) / smooth_sigma)^2 + const.
+    Unlike a normal on the slope itself it holds ln-slopes of vanishing slopes in place, so the
+    posterior has no direction that is flat to minus infinity.
+    """
+    return jnp.concatenate([(vals - reference) / l2_sigma, jnp.diff(vals) / smooth_sigma])
+
+
+def published_slope_residuals(
+    vals: Float[Array, " n"], l2_sigma: float, smooth_sigma: float
+) -> Float[Array, " 2n-1"]:
+    """Residuals of a normal prior on the slopes exp(v) themselves and on their differences.
+
+    Source: the description in the published tutorial (Price-Whelan et al. 2025).
+    """
+    slopes = jnp.exp(vals)
+    return jnp.concatenate([slopes / l2_sigma, jnp.diff(slopes) / smooth_sigma])

@@ -1,0 +1,112 @@
+"""The spline model's verbs on a small exact map."""
+
+import astropy.units as u
+import jax
+import numpy as np
+import pytest
+
+import torusimaging as oti
+
+KPC_MYR = u.kpc / u.Myr
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A noisy map made from the model itself, the model, bounds and start."""
+    grid = np.meshgrid(np.linspace(-1, 1, 25), np.linspace(-0.06, 0.06, 25), indexing="ij")
+    pos, vel = (g.ravel() for g in grid)
+    r = np.hypot((pos - 0.03) * np.sqrt(0.075), (vel + 0.001) / np.sqrt(0.075))
+    rng = np.random.default_rng(3)
+    err = np.full(pos.size, 0.01)
+    label = 0.25 * np.tanh(3 * r) + rng.normal(0, err)
+    data = {"pos": pos * u.kpc, "vel": vel * KPC_MYR, "label": label, "label_err": err}
+    return data, oti.TorusImaging1DSpline.auto_init(data, label_knots=4, e_knots={2: 4, 4: 3})
+
+
+@pytest.fixture(scope="module")
+def fit(problem):
+    data, (model, bounds, start) = problem
+    return model.optimize(start, bounds=bounds, **data)
+
+
+def test_fit_recovers_the_centre_and_reports(problem, fit):
+    assert fit.state.success and fit.state.code == 0
+    # 625 pixels of 0.01 dex place the centre to a few pc; five of these sd are allowed.
+    sd = problem[1][0].get_crlb_uncertainties(fit.params, problem[0])
+    assert abs(fit.params["pos0"] - 0.03) < 5 * sd["pos0"]
+    assert abs(fit.params["vel0"] + 0.001) < 5 * sd["vel0"]
+
+
+def test_units_of_the_map_do_not_matter(problem, fit):
+    data, (model, bounds, start) = problem
+    for unit in (u.km / u.s, u.m / u.s):
+        other = model.optimize(start, bounds=bounds, **(data | {"vel": data["vel"].to(unit)}))
+        np.testing.assert_allclose(other.params["pos0"], fit.params["pos0"], rtol=1e-10)
+        np.testing.assert_allclose(other.params["ln_Omega0"], fit.params["ln_Omega0"], rtol=1e-10)
+
+
+def test_caller_objects_are_not_changed(problem):
+    data, (model, bounds, start) = problem
+    before = jax.tree.map(np.copy, start)
+    model.optimize(start, bounds=bounds, **data)
+    jax.tree.map(np.testing.assert_array_equal, before, start)
+
+
+def test_sampling(problem, fit):
+    data, (model, bounds, _) = problem
+    state, samples = model.mcmc_run_label(
+        data, fit.params, bounds, rng_seed=1, num_warmup=200, num_steps=100, num_chains=2
+    )
+    assert len(samples) == 200 and state.logdensity.shape == (200,)
+    assert set(samples[state.logdensity.argmax()]) == set(fit.params)
+    assert len(samples[-10:]) == 10
+    assert state.rhat["pos0"] < 1.1
+    assert "chains" in state.verdict
+
+
+def test_axis_quantities(problem, fit):
+    model = problem[1][0]
+    z = np.array([-0.5, 0.5]) * u.kpc
+    a = model.get_acceleration(z, fit.params)
+    assert a[0] > 0 > a[1]
+    density = model.get_density(z, fit.params)
+    assert density.unit == u.Msun / u.kpc**3 and np.all(density > 0)
+    assert np.isnan(model.get_acceleration(5 * u.kpc, fit.params))
+
+
+def test_action_angle_counts(problem, fit):
+    model = problem[1][0]
+    out = model.compute_action_angle([0.1, 30.0] * u.kpc, [0.0, 0.0] * u.km / u.s, fit.params)
+    assert out.meta["n_outside"] == 1 and np.isnan(out["J"][1]) and out["J"][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vel": np.zeros(625)}, "vel has no unit"),
+        ({"vel": np.zeros(625) * u.kpc}, "vel must have a unit like kpc / Myr"),
+        ({"label": np.zeros(3)}, "equal length"),
+        ({"label": np.full(625, np.nan)}, "at least two usable pixels"),
+        ({"label_err": np.full(625, -1.0)}, "label_err must not be negative"),
+    ],
+)
+def test_bad_maps(problem, change, message):
+    data, (model, bounds, start) = problem
+    with pytest.raises(ValueError, match=message):
+        model.optimize(start, bounds=bounds, **(data | change))
+
+
+def test_bad_settings(problem):
+    data, (model, bounds, start) = problem
+    with pytest.raises(ValueError, match="objective must be one of"):
+        model.optimize(start, objective="median", **data)
+    with pytest.raises(ValueError, match="start of pos0 must lie strictly inside"):
+        model.optimize(start, bounds={"pos0": (5.0, 6.0)}, **data)
+    with pytest.raises(ValueError, match="did you mean 'pos0'"):
+        model.optimize(start, bounds={"pos": (5.0, 6.0)}, **data)
+    with pytest.raises(ValueError, match="label_knots must be a finite, strictly increasing"):
+        oti.TorusImaging1DSpline([0, 0], {2: [0, 1]})
+    with pytest.raises(ValueError, match="orders m"):
+        oti.TorusImaging1DSpline([0, 1], {0: [0, 1]})
+    with pytest.raises(RuntimeError, match="did not converge"):
+        model.optimize(start, bounds=bounds, max_steps=2, **data)
