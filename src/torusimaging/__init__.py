@@ -2,6 +2,16 @@
 
 from . import data, mock, plot
 from .models import TorusImaging1D, TorusImaging1DSpline
+from .results import Fit, fit_map, load
 
-__all__ = ["TorusImaging1D", "TorusImaging1DSpline", "data", "mock", "plot"]
+__all__ = [
+    "Fit",
+    "TorusImaging1D",
+    "TorusImaging1DSpline",
+    "data",
+    "fit_map",
+    "load",
+    "mock",
+    "plot",
+]
 __version__ = "0.2.0.dev0"
