@@ -23,3 +23,28 @@ def internal(x, unit: u.UnitBase, name: str, allow_plain: bool = False) -> np.nd
         raise UnitError(
             f"{name} must have a unit like {unit}, but {x.unit or 'no unit'} was given."
         ) from None
+
+
+def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
+    """The units of position and velocity that `units` stands for.
+
+    `units` is a unit system that is indexed by "length" and "time" (gala's), or a list of units
+    that holds a length and a time or a speed.  Raises `UnitError` for anything else.
+    """
+    try:
+        members = [units["length"], units["time"]]
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+        members = list(units) if np.iterable(units) and not isinstance(units, str) else [units]
+    found = {}
+    for member in members:
+        try:
+            found[str(u.Unit(member).physical_type).split("/")[0]] = u.Unit(member)
+        except (TypeError, ValueError):
+            break
+    if "length" not in found or not {"time", "speed"} & set(found):
+        raise UnitError(
+            "units must be a unit system or a list with a length and a time or a speed, but "
+            f"{units!r} was given."
+        )
+    speed = found["speed"] if "speed" in found else found["length"] / found["time"]
+    return found["length"], speed
