@@ -104,7 +104,7 @@ class TorusImaging1DSpline(OrbitModel):
     def auto_init(
         cls,
         binned_data: dict,
-        label_knots=4,
+        label_knots=6,
         e_knots: dict | None = None,
         e_signs: dict | None = None,
         units=None,

@@ -1,0 +1,113 @@
+"""Binned maps from files."""
+
+import difflib
+import os
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import ascii as text_tables
+
+# The unit of a column is the end of its name.
+LENGTHS = {"kpc": u.kpc, "pc": u.pc}
+SPEEDS = {"kms": u.km / u.s, "kpc_myr": u.kpc / u.Myr}
+
+
+def read_map(path: str | os.PathLike, label: str | None = None, scatter: float = 0.0) -> dict:
+    """Read a binned map from a CSV file with one row for each pixel.
+
+    Parameters
+    ----------
+    path : file with the columns ``z_kpc`` (or ``z_pc``), ``vz_kms`` (or ``vz_kpc_myr``), a label
+        and its error under the same name with ``_err``, and perhaps ``count`` and ``saturated``
+    label : name of the label's column; default: the first that has an error column
+    scatter : intrinsic scatter s to add where the errors are of measurement only:
+        err^2 + s^2 / count
+
+    Rows with ``saturated`` other than 0 are left out and counted in ``n_saturated``.  Returns a
+    dictionary as `get_binned_label` does, with one-dimensional arrays, and ``name``, the label's
+    column.
+
+    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no table,
+    lacks a column, has values that are no numbers, or has no row left.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the CSV file of a binned map.")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    try:
+        table = text_tables.read(path, format="csv")
+    except (ValueError, UnicodeDecodeError, text_tables.InconsistentTableError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a CSV table ({type(error).__name__})."
+        ) from error
+    names = list(table.colnames)
+    z, pos_unit = _coordinate(path, names, "z", LENGTHS)
+    vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
+    label = _label_name(path, names, label)
+    columns = {
+        name: _numbers(path, table, name)
+        for name in (z, vz, label, f"{label}_err", "count", "saturated")
+        if name in names
+    }
+    keep = columns.get("saturated", np.zeros(len(table))) == 0
+    if not keep.any():
+        raise ValueError(f"{path} has no row to fit: {len(table)} rows, all of them saturated.")
+    columns = {name: values[keep] for name, values in columns.items()}
+    error = columns[f"{label}_err"]
+    if not (np.isfinite(scatter) and scatter >= 0):
+        raise ValueError(f"scatter must be a number of at least 0, but {scatter!r} was given.")
+    if scatter > 0:
+        if "count" not in columns:
+            raise ValueError(f"scatter needs a column 'count' in {path}, which has none.")
+        error = np.sqrt(error**2 + scatter**2 / np.maximum(columns["count"], 1))
+    out = {
+        "pos": columns[z] * pos_unit,
+        "vel": columns[vz] * vel_unit,
+        "label": columns[label],
+        "label_err": error,
+        "name": label,
+        "n_saturated": int(np.sum(~keep)),
+    }
+    return out | ({"counts": columns["count"]} if "count" in columns else {})
+
+
+def _coordinate(path: Path, names: list[str], stem: str, units: dict) -> tuple[str, u.UnitBase]:
+    for ending, unit in units.items():
+        if f"{stem}_{ending}" in names:
+            return f"{stem}_{ending}", unit
+    wanted = " or ".join(f"'{stem}_{ending}'" for ending in units)
+    raise ValueError(
+        f"{path} has no column {wanted}{_nearest(stem, names)} (columns: {', '.join(names)})."
+    )
+
+
+def _label_name(path: Path, names: list[str], label: str | None) -> str:
+    if label is None:
+        candidates = [n for n in names if f"{n}_err" in names]
+        if not candidates:
+            raise ValueError(
+                f"{path} has no label with an error: a column such as 'mgfe' needs a second one, "
+                f"'mgfe_err' (columns: {', '.join(names)})."
+            )
+        return candidates[0]
+    for name in (label, f"{label}_err"):
+        if name not in names:
+            raise ValueError(
+                f"{path} has no column '{name}'{_nearest(name, names)} "
+                f"(columns: {', '.join(names)})."
+            )
+    return label
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1, 0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _numbers(path: Path, table, name: str) -> np.ndarray:
+    column = table[name]
+    if column.dtype.kind not in "iufb":
+        raise ValueError(f"column '{name}' of {path} must hold numbers, but holds text.")
+    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)

@@ -1,0 +1,61 @@
+"""The functions of radius that make up a model."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..models.base import OrbitModel
+from .style import LINES, RADIUS_UNIT
+
+N_POINTS = 257
+KEYS = ("pos0", "vel0", "ln_Omega0", "label_params", "e_params")
+
+
+def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDArray]:
+    """Draw the distortions e_m(r_e) and the label on the orbit of each radius, with their knots.
+
+    `params` is a full set of parameters of `model`; models of arbitrary functions have no knots.
+    Radii are in kpc Myr^-1/2.  Returns the figure and its axes, shape (2,): e_m, label.
+
+    Raises ``ValueError`` for parameters with missing entries.
+    """
+    missing = [k for k in KEYS if k not in params]
+    if missing:
+        raise ValueError(
+            f"params must have {', '.join(KEYS)}, but {', '.join(missing)} is missing."
+        )
+    foliation = model.foliation(params)
+    e_knots = getattr(model, "e_knots", {})
+    label_knots = getattr(model, "label_knots", None)
+    end = float(model.r_e_max(params))
+    fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+
+    signs = {2: "o", 4: "s"}
+    for m, func, colour in zip(foliation.orders, foliation.e_funcs, _colours(), strict=False):
+        knots = np.asarray(e_knots.get(m, np.zeros(0)))
+        r = np.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
+        axes[0].plot(r, np.asarray(func(r)), color=colour, label=f"$e_{{{m}}}$")
+        if knots.size:
+            axes[0].plot(
+                knots, np.asarray(func(knots)), ls="none", marker=signs.get(m, "^"), ms=5, c=colour
+            )
+    axes[0].axhline(0.0, color="0.8", lw=0.8, zorder=0)
+    axes[0].set(xlabel=f"$r_e$ [{RADIUS_UNIT}]", ylabel=r"distortion $e_m(r_e)$ [dimensionless]")
+    if foliation.orders:
+        axes[0].legend(frameon=False)
+
+    knots = np.zeros(0) if label_knots is None else np.asarray(label_knots)
+    r = np.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
+    axes[1].plot(r, np.asarray(model.label_of_radius(r, params)), color="k", label="label")
+    if knots.size:
+        at_knots = np.asarray(model.label_of_radius(knots, params))
+        axes[1].plot(knots, at_knots, ls="none", marker="o", ms=5, color="k", label="knots")
+        axes[1].legend(frameon=False)
+    axes[1].set(xlabel=f"$r$ [{RADIUS_UNIT}]", ylabel="mean label")
+    return fig, axes
+
+
+def _colours():
+    while True:
+        yield from LINES

@@ -1,0 +1,6 @@
+"""What a fit says, in tables and figures on disk."""
+
+from .folder import write_report
+from .tables import describe, text_table
+
+__all__ = ["describe", "text_table", "write_report"]

@@ -1,0 +1,127 @@
+"""A folder with a fit's result file, its table and its figures."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import astropy.units as u
+import matplotlib.pyplot as plt
+import numpy as np
+
+from .. import plot
+from ..mock import MockSurvey
+from ..results import Fit
+from .tables import describe, text_table
+
+DPI = 110
+STARS_SHOWN = 50_000
+
+
+def write_report(
+    fit: Fit,
+    folder: str | os.PathLike,
+    binned: dict,
+    start: dict | None = None,
+    truth: MockSurvey | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
+    """Write ``fit.nc``, ``table.txt``, ``table.ecsv`` and the figures of a fit to `folder`.
+
+    `binned` is the map (a grid, or one row a pixel), `start` the parameters before the fit,
+    `truth` the mock the map was made of.  Everything is written beside the folder first and moved
+    in when complete, so that a failure leaves nothing half-written.  Returns the files.
+
+    Raises ``OSError`` where the folder cannot be made or written.
+    """
+    folder = prepare_folder(folder)
+    work = Path(tempfile.mkdtemp(prefix=".oti-", dir=folder.parent))
+    try:
+        fit.save(work / "fit.nc")
+        (work / "table.txt").write_text(text_table(fit, truth) + "\n\n" + describe(fit) + "\n")
+        fit.derived().write(work / "table.ecsv")
+        for name, draw in _figures(fit, binned, start, truth).items():
+            progress(name)
+            figure = draw()
+            figure.savefig(work / f"{name}.png", dpi=DPI)
+            plt.close(figure)
+        folder.mkdir(exist_ok=True)
+        names = sorted(p.name for p in work.iterdir())
+        for name in names:
+            os.replace(work / name, folder / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return [folder / name for name in names]
+
+
+def prepare_folder(folder: str | os.PathLike) -> Path:
+    """Check that `folder` can be made or written, without making it; its absolute path.
+
+    Raises ``OSError`` with the reason.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise OSError(f"the output folder {folder} is a file.")
+    if not folder.parent.is_dir():
+        raise OSError(f"the output folder {folder} cannot be made: {folder.parent} is no folder.")
+    for place in {folder.parent, folder if folder.exists() else folder.parent}:
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise OSError(
+                f"the output folder {folder} cannot be written: {error.strerror}."
+            ) from None
+    return folder
+
+
+def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | None) -> dict:
+    """Functions that draw each figure, by file name."""
+    residual = {"vlim_residual": 5, "residual_normalization": binned["label_err"]}
+    out = {}
+    if "counts" in binned:
+        out["counts-label"] = lambda: plot.plot_counts_label(binned)[0]
+    if start is not None:
+        out["initial"] = lambda: _titled(
+            plot.plot_data_models_residual(binned, fit.model, start, **residual), "initial model"
+        )
+    out["model"] = lambda: _titled(
+        plot.plot_data_models_residual(binned, fit.model, fit.params, **residual), "best fit"
+    )
+    out["splines"] = lambda: plot.plot_spline_functions(fit.model, fit.params)[0]
+    out["acceleration-density"] = lambda: plot.plot_acceleration_density(
+        fit.model,
+        fit.params,
+        samples=fit.draws(128) if fit.samples is not None else None,
+        truth=None if truth is None else truth.potential,
+    )[0]
+    if fit.samples is not None:
+        out["corner"] = lambda: _corner(fit)
+    if truth is not None:
+        out["actions"] = lambda: _actions(fit, truth)
+    return out
+
+
+def _titled(figure_axes, title: str):
+    figure, axes = figure_axes
+    np.ravel(axes)[1].set_title(title)
+    return figure
+
+
+def _corner(fit: Fit):
+    """Covariances of the centre, the frequency and the label's value at the centre."""
+    scale = {"pos0": (1e3, "$z_0$ [pc]"), "vel0": (977.79222, "$v_{z,0}$ [km/s]")}
+    scale |= {"ln_Omega0": (1.0, r"$\ln\Omega_0$ [rad/Myr]")}
+    samples = fit.samples
+    columns = [samples.draws[:, samples.names.index(n)] * f for n, (f, _) in scale.items()]
+    draws = np.stack(columns)
+    labels = [text for _, text in scale.values()]
+    return plot.plot_cov_corner(np.cov(draws), mean=draws.mean(axis=1), labels=labels)[0]
+
+
+def _actions(fit: Fit, truth: MockSurvey):
+    """The model's actions, angles and frequencies against the mock's own."""
+    few = slice(0, STARS_SHOWN)
+    table = fit.model.compute_action_angle(truth.pos[few], truth.vel[few], fit.params)
+    reference = {"J": truth.J[few], "theta": truth.theta[few], "Omega": truth.Omega[few]}
+    return plot.plot_actions(table, {k: u.Quantity(v) for k, v in reference.items()})[0]

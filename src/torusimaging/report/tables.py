@@ -1,0 +1,59 @@
+"""The short table of a fit."""
+
+import astropy.units as u
+import numpy as np
+
+from ..mock import MockSurvey
+from ..results import DERIVED, Fit
+
+
+def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
+    """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
+
+    One line a quantity; where the posterior is lopsided the interval is, too.
+    """
+    table = fit.derived()
+    known = None if truth is None else true_values(truth)
+    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}  {'unit':<14}"]
+    if known:
+        lines[0] += f"{'truth':>10}"
+    for row in table:
+        unit = str(row["unit"]).replace("solMass", "Msun")
+        middle, low, high = float(row["median"]), float(row["p16"]), float(row["p84"])
+        line = (
+            f"{row['quantity']:<16}{middle:>10.4g}{middle - low:>9.2g}{high - middle:>9.2g}"
+            f"  {unit:<14}"
+        )
+        if known:
+            line += f"{known[row['quantity']].to_value(row['unit']):>10.4g}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
+    """The quantities of `Fit.derived` in the mock's exact potential."""
+    potential = survey.potential
+    surface = u.Msun / u.kpc**2
+    values = (
+        survey.pos0,
+        survey.vel0,
+        potential.omega0 * u.rad / u.Myr,
+        float(potential.surface_density(0.05)) * surface / (0.1 * u.kpc),
+        float(potential.surface_density(1.1)) * surface,
+    )
+    return dict(zip(DERIVED, values, strict=True))
+
+
+def describe(fit: Fit) -> str:
+    """How the fit went, in a few sentences."""
+    lines = [
+        f"{fit.data['label'].size} pixels, {fit.optimizer.iter_num} steps to the optimum, "
+        f"chi^2 per pixel {fit.chi2_per_pixel:.2f}.",
+        f"Frame of z and v_z: {fit.frame}.",
+    ]
+    if fit.state is not None:
+        lines.insert(1, fit.state.verdict)
+        end = float(fit.model.r_e_max(fit.params))
+        height = end / np.sqrt(np.exp(float(fit.params["ln_Omega0"])))
+        lines.append(f"The model's orbits reach |z| = {height:.2f} kpc.")
+    return "\n".join(lines)
