@@ -149,15 +149,19 @@ def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
 
 
 def slope_residuals(
-    vals: Float[Array, " n"], reference: Float[Array, ""], l2_sigma: float, smooth_sigma: float
+    vals: Float[Array, " n"],
+    reference: Float[Array, "..."],
+    l2_sigma: float,
+    smooth_sigma: float,
 ) -> Float[Array, " 2n-1"]:
     r"""Residuals of the default prior on ln-slopes: a normal about a reference and a random walk.
 
-    -2 ln p = sum ((v_i - v_ref) / l2_sigma)^2 + sum ((v_{i+1} - v_i) / smooth_sigma)^2 + const.
-    Unlike a normal on the slope itself it holds ln-slopes of vanishing slopes in place, so the
-    posterior has no direction that is flat to minus infinity.
+    With d_i = v_i - v_ref,i:  -2 ln p = sum (d_i / l2_sigma)^2 + sum ((d_{i+1} - d_i) /
+    smooth_sigma)^2 + const.  Unlike a normal on the slope itself it holds ln-slopes of vanishing
+    slopes in place, so the posterior has no direction that is flat to minus infinity.
     """
-    return jnp.concatenate([(vals - reference) / l2_sigma, jnp.diff(vals) / smooth_sigma])
+    off = vals - reference
+    return jnp.concatenate([off / l2_sigma, jnp.diff(off) / smooth_sigma])
 
 
 def published_slope_residuals(

@@ -64,6 +64,12 @@ class QuadraticSpline(eqx.Module):
             out = out + bends[i] * (x > self.knots[i + 1])
         return out
 
+    def jet(self, x: Float[Array, "..."]) -> tuple[Array, Array, Array]:
+        """(f, f', f'') in array form: a short program, for a few points rather than for maps."""
+        bends, rise = self._bends(), jnp.maximum(x[..., None] - self.knots[1:], 0.0)
+        value = self.value + self.slopes[0] * (x - self.knots[0]) + 0.5 * rise**2 @ bends
+        return value, self.slopes[0] + rise @ bends, (rise > 0) @ bends
+
 
 def check_knots(knots, name: str) -> None:
     """Raise a ``ValueError`` unless `knots` is a finite increasing list of two or more numbers."""

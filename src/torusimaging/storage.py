@@ -86,7 +86,7 @@ def _model_settings(model: TorusImaging1DSpline) -> dict:
         "e_smooth_sigmas": {m: float(s[1]) for m, s in model.e_sigmas.items()},
         "dacc_strength": float(model.dacc_strength),
         "references": {"label": float(model.label_reference)}
-        | {m: float(v) for m, v in model.e_references.items()},
+        | {m: np.asarray(v).tolist() for m, v in model.e_references.items()},
     }
 
 

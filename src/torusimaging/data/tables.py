@@ -43,6 +43,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
             f"{path} cannot be read as a CSV table ({type(error).__name__})."
         ) from error
     names = list(table.colnames)
+    if not names:
+        raise ValueError(f"{path} cannot be read as a CSV table: it is empty.")
     z, pos_unit = _coordinate(path, names, "z", LENGTHS)
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
     label = _label_name(path, names, label)

@@ -26,6 +26,10 @@ class UserFunction(eqx.Module):
         """Second derivative."""
         return jax.jvp(self.derivative, (x,), (jnp.ones_like(x),))[1]
 
+    def jet(self, x: Float[Array, "..."]) -> tuple[Array, Array, Array]:
+        """(f, f', f'')."""
+        return self(x), self.derivative(x), self.second_derivative(x)
+
 
 def _chebyshev_t(m: int, c: Float[Array, "..."]) -> Float[Array, "..."]:
     """cos(m theta) as a polynomial in c = cos(theta)."""
@@ -55,7 +59,7 @@ class FourierFoliation(eqx.Module):
     Parameters
     ----------
     omega0 : scalar, rad/Myr.  pos0 : scalar, kpc.  vel0 : scalar, kpc/Myr
-    e_funcs : one callable per order, with ``derivative`` and ``second_derivative``
+    e_funcs : one callable per order, with ``derivative``, ``second_derivative`` and ``jet``
     orders : the orders m >= 1.  convention : "pv" or "vp"
 
     Source: Price-Whelan et al. 2025 (arXiv:2401.07903), equations 20-24.
@@ -130,8 +134,8 @@ class FourierFoliation(eqx.Module):
         root = jnp.sqrt(self.omega0)
         return y / root + self.pos0, x * root + self.vel0
 
-    def _axis_cosines(self, q: Array) -> list[Array]:
-        """cos(m theta_e) on the pos axis."""
+    def axis_cosines(self, q: Array) -> list[Array]:
+        """cos(m theta_e) on the pos axis, where the sign of q decides the side."""
         if self.convention == "pv":
             return [(-1.0) ** (m // 2) * jnp.ones_like(q) for m in self.orders]
         return [jnp.where(q < 0, (-1.0) ** m, 1.0) for m in self.orders]
@@ -155,15 +159,22 @@ class FourierFoliation(eqx.Module):
             nan = jnp.full_like(q, jnp.nan)
             return nan, nan
         u = jnp.sqrt(self.omega0) * jnp.abs(q)
+        ratio, slope = self.axis_ratio(u, self.axis_cosines(q), self.jets(u))
+        return -(self.omega0**2) * q * ratio, -(self.omega0**2) * slope
+
+    def jets(self, r_e: Array) -> list[tuple[Array, Array, Array]]:
+        """(e_m, e_m', e_m'') of every order."""
+        return [e.jet(r_e) for e in self.e_funcs]
+
+    def axis_ratio(self, u: Array, cosines: list, jets: list) -> tuple[Array, Array]:
+        """(N / D, d(u N / D)/du) of `acceleration`, given c_m and the jets at u."""
         n, d, dn, dd = jnp.ones_like(u), jnp.ones_like(u), jnp.zeros_like(u), jnp.zeros_like(u)
-        for m, e, c in zip(self.orders, self.e_funcs, self._axis_cosines(q), strict=True):
-            f0, f1, f2 = e(u), e.derivative(u), e.second_derivative(u)
+        for m, c, (f0, f1, f2) in zip(self.orders, cosines, jets, strict=True):
             n = n + c * (f0 + u * f1)
             d = d + c * (f0 * (1 - m**2) + u * f1)
             dn = dn + c * (2 * f1 + u * f2)
             dd = dd + c * (f1 * (2 - m**2) + u * f2)
-        square = self.omega0**2
-        return -square * q * n / d, -square * (n / d + u * (dn * d - n * dd) / d**2)
+        return n / d, n / d + u * (dn * d - n * dd) / d**2
 
     def angle_slope(self, r_e: Array, theta_e: Array) -> Array:
         """d ln r_e / d theta_e along a contour, divided by cot (pv) or -tan (vp) of theta_e.

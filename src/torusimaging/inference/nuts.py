@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base import array_stats
+from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
+from blackjax.adaptation.step_size import dual_averaging_adaptation
+from blackjax.adaptation.window_adaptation import build_schedule
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
@@ -32,31 +34,93 @@ class Chains(NamedTuple):
     compile_seconds: float
 
 
-@eqx.filter_jit
-def _warm_up(ln_density: Callable, args: Any, start: Array, key: Array, n: int, target: float):
-    adaptation = blackjax.window_adaptation(
-        blackjax.nuts, lambda u: ln_density(u, args), target_acceptance_rate=target
-    )
-    (state, parameters), _ = adaptation.run(key, start, num_steps=n)
-    return state, parameters["step_size"], parameters["inverse_mass_matrix"]
+class _Chain(NamedTuple):
+    """A chain between two draws: its state and what the warm-up has adapted so far."""
+
+    state: Any
+    step_size: Float[Array, ""]
+    mass: Float[Array, " d"]
+    dual: Any
+    welford: Any
 
 
 @eqx.filter_jit
-def _block(ln_density: Callable, args: Any, state, step_size, mass, keys: Array):
+def _start(ln_density: Callable, args: Any, position: Array) -> _Chain:
+    state = blackjax.nuts.init(position, lambda u: ln_density(u, args))
+    one = jnp.ones((), position.dtype)
+    welford = mass_matrix_adaptation(True)[0](position.size)
+    dual = dual_averaging_adaptation(0.5)[0](one)
+    # Counters start as Python integers, which the compiled block would take for constants.
+    dual, welford = jax.tree.map(jnp.asarray, (dual, welford))
+    return _Chain(state, one, welford.inverse_mass_matrix, dual, welford)
+
+
+def _adapt(chain: _Chain, acceptance: Array, stage: Array, target: Array) -> _Chain:
+    """One step of Stan's window adaptation.
+
+    `stage` holds whether the window is slow (the mass matrix learns), whether this is its last
+    step, and whether this is the last step of the warm-up.
+    """
+    slow, window_ends, warm_up_ends = stage
+    _, learn, estimate = mass_matrix_adaptation(True)
+    restart, update, final = dual_averaging_adaptation(target)
+    dual, welford = update(chain.dual, acceptance), chain.welford
+    welford = _select(slow, learn(welford, chain.state.position), welford)
+    welford = _select(window_ends, estimate(welford), welford)
+    dual = _select(window_ends, restart(final(dual)), dual)
+    step_size = jnp.where(warm_up_ends, final(dual), jnp.exp(dual.log_step_size))
+    return _Chain(chain.state, step_size, welford.inverse_mass_matrix, dual, welford)
+
+
+def _select(flag: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
+
+
+@eqx.filter_jit
+def _block(
+    ln_density: Callable, args: Any, chain: _Chain, keys: Array, stages: Array, n: Array, target
+) -> tuple[_Chain, tuple]:
+    """The first `n` draws with `keys`, each followed by an adaptation where its stage asks so.
+
+    `n` is an argument, so one program serves the warm-up, the draws and a last, shorter block.
+    """
     kernel = blackjax.nuts.build_kernel()
 
-    def step(state, key):
-        state, info = kernel(key, state, lambda u: ln_density(u, args), step_size, mass)
-        kept = (
+    def draw(i, carry):
+        chain, kept = carry
+        state, info = kernel(
+            keys[i], chain.state, lambda u: ln_density(u, args), chain.step_size, chain.mass
+        )
+        chain = chain._replace(state=state)
+        adapted = _adapt(chain, info.acceptance_rate, stages[i, 1:], target)
+        new = (
             state.position,
             state.logdensity,
             info.is_divergent,
             info.num_integration_steps,
             info.energy,
         )
-        return state, kept
+        kept = jax.tree.map(lambda column, x: column.at[i].set(x), kept, new)
+        return _select(stages[i, 0], adapted, chain), kept
 
-    return jax.lax.scan(step, state, keys)
+    size, scalar = keys.shape[0], chain.state.logdensity.dtype
+    kept = (
+        jnp.zeros((size, chain.mass.size), scalar),
+        jnp.zeros(size, scalar),
+        jnp.zeros(size, bool),
+        jnp.zeros(size, int),
+        jnp.zeros(size, scalar),
+    )
+    return jax.lax.fori_loop(0, n, draw, (chain, kept))
+
+
+def _stages(num_warmup: int, num_steps: int) -> np.ndarray:
+    """Flags of every step: adapts, slow window, a window's last step, the warm-up's last step."""
+    out = np.zeros((num_warmup + num_steps, 4), bool)
+    out[:num_warmup, 0] = True
+    out[:num_warmup, 1:3] = np.asarray(build_schedule(num_warmup))
+    out[num_warmup - 1, 3] = True
+    return out
 
 
 def sample_nuts(
@@ -66,52 +130,47 @@ def sample_nuts(
     seed: int,
     num_warmup: int,
     num_steps: int,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
     target_acceptance: float = 0.8,
 ) -> Chains:
     """Draw from ``exp(ln_density(u, args))`` with one NUTS chain for each row of `starts`.
 
     The density should be close to a standard normal (precondition it): step size and a diagonal
     mass matrix are then adapted in `num_warmup` steps.  Chains run in threads, one for each
-    core; a chain never waits for another, and its draws depend on its key alone.
+    core; a chain never waits for another, and its draws depend on its key alone.  `progress` is
+    whether to show a bar, or a function called with the number of new steps.
     """
     begin = time.perf_counter()
-    n_chains = starts.shape[0]
+    n_chains, total = starts.shape[0], num_warmup + num_steps
+    size = -(-total // BLOCKS)
+    padding = -total % size
     keys = jax.random.split(jax.random.key(seed), (n_chains, 2))
-    size = max(1, -(-num_steps // BLOCKS))
-    blocks = [jax.random.split(keys[c, 1], num_steps) for c in range(n_chains)]
-    with warnings.catch_warnings():
-        # blackjax warns about its own use of deprecated functions; nothing a user can act on.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warm = _warm_up.lower(
-            ln_density, args, starts[0], keys[0, 0], num_warmup, target_acceptance
-        ).compile()
-        shapes = eqx.filter_eval_shape(
-            _warm_up, ln_density, args, starts[0], keys[0, 0], num_warmup, target_acceptance
-        )
-        like = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        compiled = {
-            n: _block.lower(ln_density, args, *like, blocks[0][:n]).compile()
-            for n in {min(size, num_steps), num_steps % size or size}
-        }
+    streams = []
+    for first, second in keys:
+        stream = [jax.random.split(first, num_warmup), jax.random.split(second, num_steps)]
+        streams.append(jnp.concatenate(stream)[jnp.arange(total + padding) % total])
+    stages = np.pad(_stages(num_warmup, num_steps), ((0, padding), (0, 0)))
+    start = _start.lower(ln_density, args, starts[0]).compile()
+    chain = start(ln_density, args, starts[0])
+    block = _block.lower(
+        ln_density, args, chain, streams[0][:size], stages[:size], np.int64(size), target_acceptance
+    ).compile()
     ready = time.perf_counter()
-    bar = tqdm(
-        total=n_chains * (num_warmup + num_steps), disable=not progress, desc="NUTS", unit="draw"
-    )
+    bar = tqdm(total=n_chains * total, disable=progress is not True, desc="NUTS", unit="draw")
+    report = progress if callable(progress) else bar.update
 
     def run(c: int):
-        state, step_size, mass = warm(
-            ln_density, args, starts[c], keys[c, 0], num_warmup, target_acceptance
-        )
-        jax.block_until_ready(state)
-        bar.update(num_warmup)
-        out = []
-        for i in range(0, num_steps, size):
-            part = blocks[c][i : i + size]
-            state, kept = compiled[len(part)](ln_density, args, state, step_size, mass, part)
-            out.append(jax.tree.map(np.asarray, kept))
-            bar.update(len(part))
-        return [np.concatenate(x) for x in zip(*out, strict=True)], float(step_size)
+        chain, out = start(ln_density, args, starts[c]), []
+        for i in range(0, total, size):
+            n, part = min(size, total - i), slice(i, i + size)
+            keys, flags = streams[c][part], stages[part]
+            chain, kept = block(
+                ln_density, args, chain, keys, flags, np.int64(n), target_acceptance
+            )
+            out.append([np.asarray(column)[:n] for column in kept])
+            report(n)
+        columns = [np.concatenate(x)[num_warmup:] for x in zip(*out, strict=True)]
+        return columns, float(chain.step_size)
 
     with ThreadPoolExecutor(min(n_chains, os.cpu_count() or 1)) as pool, bar:
         results = list(pool.map(run, range(n_chains)))

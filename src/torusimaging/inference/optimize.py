@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Float
@@ -34,17 +35,96 @@ class OptimizeResult(NamedTuple):
     state: OptimizeState
 
 
+class _Fit(NamedTuple):
+    """Where Levenberg-Marquardt stands: the best z so far, with its expansion, and a trial."""
+
+    z: Float[Array, " d"]
+    value: Float[Array, ""]
+    gradient: Float[Array, " d"]
+    normal: Float[Array, "d d"]
+    trial: Float[Array, " d"]
+    expected: Float[Array, ""]
+    damping: Float[Array, ""]
+    growth: Float[Array, ""]
+    steps: Array
+    finished: Array
+
+
+def _scale(normal: Float[Array, "d d"]) -> Float[Array, " d"]:
+    """The diagonal of J^T J; a floor for parameters at their limit, without curvature."""
+    diagonal = jnp.diag(normal)
+    return jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal))
+
+
+def _cosine(gradient: Array, normal: Array, value: Array) -> Array:
+    """The largest cosine of the angle between the residuals and a column of J."""
+    return jnp.max(jnp.abs(gradient) / jnp.sqrt(_scale(normal) * 2 * value))
+
+
 @eqx.filter_jit
 def minimise_squares(
     residuals: Callable, start: Float[Array, " d"], args: Any, max_steps: int
 ) -> tuple[Float[Array, " d"], Array, Array]:
-    """Levenberg-Marquardt: minimise half the sum of ``residuals(z, args) ** 2`` from `start`.
+    r"""Levenberg-Marquardt: minimise half the sum of ``residuals(z, args) ** 2`` from `start`.
 
-    Returns the best z, the number of steps and whether the solver says it converged.
+    Steps solve (J^T J + \mu D) s = -J^T r, D the diagonal of J^T J; \mu follows the ratio of the
+    actual to the expected decrease.  It ends where every column of J is orthogonal to r, or where
+    a step no longer changes z.  Returns the best z, the number of steps and whether it ended so.
+
+    Source: Nielsen 1999 (IMM-REP-1999-05) for \mu; More 1978 for the scaling and the tests.
     """
-    solver = optx.LevenbergMarquardt(rtol=1e-7, atol=1e-7)
-    out = optx.least_squares(residuals, solver, start, args, max_steps=max_steps, throw=False)
-    return out.value, out.stats["num_steps"], out.result == optx.RESULTS.successful
+
+    def expand(z):
+        r, push = jax.linearize(lambda y: residuals(y, args), z)
+        jacobian = jax.vmap(push, out_axes=-1)(jnp.eye(z.size))
+        return 0.5 * r @ r, r @ jacobian, jacobian.T @ jacobian
+
+    def step(fit: _Fit) -> _Fit:
+        # The only place that calls `residuals`, even for the start: it is compiled once.
+        value, gradient, normal = expand(fit.trial)
+        first = fit.steps == 0
+        # Where the decrease drowns in round-off of the value, the gradient still tells the way.
+        close = (jnp.abs(value - fit.value) <= 1e-11 * fit.value) & (
+            _cosine(gradient, normal, value) < _cosine(fit.gradient, fit.normal, fit.value)
+        )
+        better = first | (value < fit.value) | close
+        ratio = jnp.where(first, 0.5, jnp.where(close, 1.0, (fit.value - value) / fit.expected))
+        shrink = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
+        damping = fit.damping * jnp.where(better, jnp.where(first, 1.0, shrink), fit.growth)
+        growth = jnp.where(better, 2.0, 2 * fit.growth)
+        z, value, gradient, normal = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (fit.trial, value, gradient, normal),
+            (fit.z, fit.value, fit.gradient, fit.normal),
+        )
+        scale = _scale(normal)
+        move = -jax.scipy.linalg.solve(normal + damping * jnp.diag(scale), gradient, assume_a="pos")
+        expected = 0.5 * move @ (damping * scale * move - gradient)
+        still = jnp.all(jnp.abs(move) <= 1e-12 * (1.0 + jnp.abs(z)))
+        finished = (value == 0) | (_cosine(gradient, normal, value) <= 1e-11) | still
+        return _Fit(
+            z, value, gradient, normal, z + move, expected, damping, growth, fit.steps + 1, finished
+        )
+
+    def unfinished(fit: _Fit):
+        return ~fit.finished & (fit.steps < max_steps) & jnp.isfinite(fit.value)
+
+    d = start.size
+    zero, one = jnp.zeros(()), jnp.ones(())
+    fit = _Fit(
+        start,
+        zero,
+        jnp.zeros(d),
+        jnp.eye(d),
+        start,
+        one,
+        1e-3 * one,
+        2 * one,
+        jnp.array(0),
+        jnp.array(False),
+    )
+    fit = jax.lax.while_loop(unfinished, step, fit)
+    return fit.z, fit.steps, fit.finished
 
 
 @eqx.filter_jit

@@ -1,6 +1,7 @@
 """The verbs that every model of the vertical phase plane shares."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import astropy.units as u
@@ -81,6 +82,13 @@ def read_map(data: dict, kind: str = "gaussian") -> Map:
         )
     columns = [values[0], values[-1]]
     return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
+
+
+def pad(data: Map, block: int = 1024) -> Map:
+    """The map filled up with pixels without weight, so that maps of like size share a program."""
+    extra = -data.pos.size % block
+    columns = [jnp.pad(c, (0, extra), mode="edge") for c in (data.pos, data.vel, data.label)]
+    return Map(*columns, jnp.pad(data.label_err, (0, extra), constant_values=jnp.inf))
 
 
 def _residuals(z: Array, args: Any) -> Array:
@@ -284,7 +292,7 @@ class OrbitModel(eqx.Module):
         params0 = _floats(params0)
         layout = Layout.of(params0)
         limits = make_bounds(layout, params0, bounds)
-        args = (self, limits, layout, pixels)
+        args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         start = limits.free(layout.flatten(params0))
         if objective == "gaussian" and self.is_least_squares:
             z, steps, good = optimize.minimise_squares(_residuals, start, args, max_steps)
@@ -311,14 +319,15 @@ class OrbitModel(eqx.Module):
         num_steps: int = 1000,
         num_warmup: int = 1000,
         num_chains: int = 4,
-        progress: bool = False,
+        progress: bool | Callable[[int], None] = False,
     ) -> tuple[SampleState, Samples]:
         """Sample the posterior of a binned label with several NUTS chains from near `p0`.
 
         `p0` should be the optimum: the chains start from, and are preconditioned by, the normal
         approximation there.  Returns (state, samples): samples behave as a list of parameter
         dictionaries, all chains end to end; state holds ``logdensity``, R-hat, effective sample
-        sizes, divergences and a verdict in words.
+        sizes, divergences and a verdict in words.  `progress` shows a bar, or is called with the
+        number of new steps.
         """
         require_x64()
         for name, n in (
@@ -332,7 +341,7 @@ class OrbitModel(eqx.Module):
         p0 = _floats(p0)
         layout = Layout.of(p0)
         limits = make_bounds(layout, p0, bounds)
-        args = (self, limits, layout, data)
+        args = (self, limits, layout, pad(data))
         centre = limits.free(layout.flatten(p0))
         factor = laplace.laplace_factor(_minus_ln_posterior_free, centre, args)
         key_start, key_run = jax.random.split(jax.random.key(rng_seed))
@@ -356,7 +365,9 @@ class OrbitModel(eqx.Module):
         """
         params = _floats(params)
         layout = Layout.of(params)
-        args = (self, make_bounds(layout, params, None), layout, read_map(data, objective))
+        pixels = read_map(data, objective)
+        pixels = pixels if objective == "poisson" else pad(pixels)
+        args = (self, make_bounds(layout, params, None), layout, pixels)
         factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
         cov = np.asarray(factor @ factor.T)
         return np.linalg.inv(cov) if inv else cov

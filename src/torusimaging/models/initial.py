@@ -6,8 +6,11 @@ import numpy as np
 
 from .base import read_map
 
-# Typical size of e_m at the last knot for a disc potential, used to centre the default prior.
-TYPICAL_DISTORTION = {2: 0.15, 4: 0.015}
+# Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
+# sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
+TYPICAL_DISTORTION = {2: 0.3, 4: 0.02}
+# Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
+CORE = 0.15
 
 
 class Guess(NamedTuple):
@@ -85,24 +88,28 @@ def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:
 
 
 def reference_slopes(label_knots, e_knots: dict) -> dict:
-    """Centres of the default prior on ln-slopes: typical distortions, a label range of 0.3."""
+    """Centres of the default prior on ln-slopes at the knots but the first.
+
+    The label is straight with a range of 0.3.  Distortions are even, analytic functions of r_e
+    in any smooth potential, so their slopes start at zero and settle beyond the scale of the disc:
+    slope proportional to r_e / sqrt(r_e^2 + c^2) with c = `CORE` times the last knot.
+    """
     out = {"label": np.log(0.3 / float(label_knots[-1]))}
     for m, knots in e_knots.items():
-        out[m] = np.log(TYPICAL_DISTORTION.get(m, 0.01) / float(knots[-1]))
+        x = np.asarray(knots, dtype=float)[1:] / float(knots[-1])
+        shape = x / np.hypot(x, CORE)
+        out[m] = np.log(TYPICAL_DISTORTION.get(m, 0.01) / float(knots[-1]) * shape)
     return out
 
 
 def start(model, guess: Guess) -> dict:
-    """First parameters: straight splines with the prior's reference slopes."""
+    """First parameters: the prior's reference slopes."""
     n_label = len(model.label_knots) - 1
     return {
         "pos0": np.float64(guess.pos0),
         "vel0": np.float64(guess.vel0),
         "ln_Omega0": np.float64(guess.ln_omega0),
-        "e_params": {
-            m: {"vals": np.full(len(model.e_knots[m]) - 1, float(model.e_references[m]))}
-            for m in model.orders
-        },
+        "e_params": {m: {"vals": np.array(model.e_references[m])} for m in model.orders},
         "label_params": {
             "label_vals": np.r_[guess.label0, np.full(n_label, float(model.label_reference))]
         },

@@ -34,7 +34,8 @@ class TorusImaging1DSpline(OrbitModel):
         knots, or "price-whelan25", normal priors on the slopes themselves
     label_l2_sigma, label_smooth_sigma, e_l2_sigmas, e_smooth_sigmas : their standard deviations
     dacc_strength : strength of the prior against negative density (0: none)
-    references : ``{"label": ln-slope, m: ln-slope}``, centres of the default prior
+    references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
+        one for each knot but the first)
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
     order, sign, convention or prior.
@@ -93,7 +94,10 @@ class TorusImaging1DSpline(OrbitModel):
         self.convention, self.prior = convention, prior
         centres = initial.reference_slopes(self.label_knots, self.e_knots) | (references or {})
         self.label_reference = jnp.asarray(centres["label"], float)
-        self.e_references = {m: jnp.asarray(centres[m], float) for m in self.orders}
+        self.e_references = {
+            m: jnp.broadcast_to(jnp.asarray(centres[m], float), len(self.e_knots[m]) - 1)
+            for m in self.orders
+        }
         sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
         smooth = {m: 0.5 for m in self.orders} | (e_smooth_sigmas or {})
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
@@ -201,22 +205,24 @@ class TorusImaging1DSpline(OrbitModel):
         else:
             terms = [published_slope_residuals(v, *sigmas) for v, _, sigmas in splines]
         foliation = self.foliation(params)
-        terms += [self._density_terms(foliation), _nesting_terms(self, foliation)]
+        # Both grids are fixed in r_e: one table of the splines serves them.
+        u = jnp.linspace(0.0, 1.0, 25)[1:] * self.r_e_max({})
+        jets = foliation.jets(u)
+        terms += [self._density_terms(foliation, u, jets), _nesting_terms(foliation, u, jets)]
         return jnp.concatenate(terms)
 
-    def _density_terms(self, foliation: FourierFoliation) -> Array:
-        """sqrt(strength) max(da/dz, 0) / Omega0^2 on a grid, zero where the density is positive."""
+    def _density_terms(self, foliation: FourierFoliation, u: Array, jets: list) -> Array:
+        """sqrt(strength) max(da/dz, 0) / Omega0^2 at u, zero where the density is positive."""
         if not foliation.has_force:
             return jnp.zeros(0)
-        grid = jnp.linspace(0.0, 1.0, 25)[1:] * self.r_e_max({})
-        slope = foliation.acceleration_slope(foliation.pos0 + grid / jnp.sqrt(foliation.omega0))
-        return jnp.sqrt(self.dacc_strength) * jnp.maximum(slope / foliation.omega0**2, 0.0)
+        slope = -foliation.axis_ratio(u, foliation.axis_cosines(u), jets)[1]
+        return jnp.sqrt(self.dacc_strength) * jnp.maximum(slope, 0.0)
 
 
-def _nesting_terms(model: TorusImaging1DSpline, foliation: FourierFoliation) -> Array:
-    """10 max(0.1 - dr/dr_e, 0) on a coarse polar grid, zero where contours are well nested."""
-    r_e = jnp.linspace(0.0, 1.0, 9)[1:, None] * model.r_e_max({})
-    theta = jnp.linspace(0.0, jnp.pi, 9 if not foliation.even else 5)
-    if foliation.even:
-        theta = theta / 2
-    return 10.0 * jnp.ravel(jnp.maximum(0.1 - foliation.distort_slope(r_e, theta), 0.0))
+def _nesting_terms(foliation: FourierFoliation, u: Array, jets: list) -> Array:
+    """10 max(0.1 - dr/dr_e, 0) at every third u and some angles, zero where contours nest."""
+    theta = np.linspace(0.0, np.pi / 2 if foliation.even else np.pi, 5 if foliation.even else 9)
+    slope = jnp.ones((u[2::3].size, theta.size))
+    for m, (f0, f1, _) in zip(foliation.orders, jets, strict=True):
+        slope = slope + (f0 + u * f1)[2::3, None] * np.cos(m * theta)
+    return 10.0 * jnp.ravel(jnp.maximum(0.1 - slope, 0.0))

@@ -45,8 +45,13 @@ def plot_actions(
         raise ValueError(f"names must be some of {', '.join(KINDS)}, but {names!r} was given.")
     pairs = [_pair(table, reference, n) for n in names]
     n_panels = len(names)
+    many = any(ours.size > MANY for ours, _ in pairs)
     fig, axes = plt.subplots(
-        1, n_panels, figsize=(3.9 * n_panels, 3.5), squeeze=False, layout="constrained"
+        1,
+        n_panels,
+        figsize=((4.2 if many else 3.6) * n_panels, 3.4),
+        squeeze=False,
+        layout="constrained",
     )
     for ax, name, (ours, other) in zip(axes[0], names, pairs, strict=True):
         _draw(fig, ax, name, ours, other)
@@ -93,10 +98,10 @@ def _draw(fig: Figure, ax: Axes, name: str, ours: NDArray, other: NDArray) -> No
         drawn = ax.hexbin(
             other,
             ours,
-            gridsize=60,
+            gridsize=90,
             bins="log",
             mincnt=1,
-            extent=(*limits, *limits),
+            extent=(limits[0], limits[1], limits[0], limits[1]),
             cmap=LABEL_MAP,
             linewidths=0.1,
             rasterized=True,
@@ -104,13 +109,12 @@ def _draw(fig: Figure, ax: Axes, name: str, ours: NDArray, other: NDArray) -> No
         fig.colorbar(drawn, ax=ax, label="number of stars", aspect=25, pad=0.02)
     else:
         ax.scatter(other, ours, s=POINT_SIZE, lw=0, alpha=0.5, color=BLUE, rasterized=True)
-    ax.axline((limits[0], limits[0]), slope=1, color=ORANGE, lw=1.2, label="1:1")
+    ax.axline((limits[0], limits[0]), slope=1, color=ORANGE, lw=1.2, ls="--", label="1:1")
     symbol, _, unit = KINDS[name]
     ax.set(
         xlabel=f"reference {symbol} [{unit}]",
         ylabel=f"OTI {symbol} [{unit}]",
         xlim=limits,
         ylim=limits,
-        aspect="equal",
     )
     ax.legend(frameon=False, loc="upper left")

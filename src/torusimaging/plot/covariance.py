@@ -1,11 +1,12 @@
 """Normal distributions: ellipses of two parameters and corners of many."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,7 +21,7 @@ def plot_cov_ellipse(
     ax: Axes | None = None,
     n_sigma: float | Sequence[float] = (1, 2),
     **ellipse_kw,
-) -> tuple[Figure, Axes]:
+) -> tuple[Figure | SubFigure, Axes]:
     """Draw the ellipses (x - mean)^T cov^-1 (x - mean) = n_sigma^2 of a normal distribution.
 
     Parameters
@@ -89,7 +90,11 @@ def plot_cov_corner(
             f"labels must be {d} names, as cov has rows, but {len(labels)} were given."
         )
     names = [f"parameter {i + 1}" for i in range(d)] if labels is None else list(labels)
-    options = {"figsize": (2.1 * d + 0.6, 2.1 * d + 0.4), "layout": "constrained", "sharex": "col"}
+    options: dict[str, Any] = {
+        "figsize": (2.1 * d + 0.6, 2.1 * d + 0.4),
+        "layout": "constrained",
+        "sharex": "col",
+    }
     fig, axes = plt.subplots(d, d, **(options | (subplots_kw or {}) | {"squeeze": False}))
     sigma = np.sqrt(np.diag(cov))
     for i in range(d):
@@ -126,8 +131,8 @@ def _number(mean: float, sigma: float) -> str:
     """Mean and error to two digits of the error."""
     digits = max(0, 1 - int(np.floor(np.log10(sigma))))
     if digits > 6 or sigma >= 1e5:
-        return f"{mean:.3g} $\\pm$ {sigma:.1e}"
-    return f"{mean:.{digits}f} $\\pm$ {sigma:.{digits}f}"
+        return f"${mean:.3g} \\pm$ {sigma:.1e}"
+    return f"${mean:.{digits}f} \\pm {sigma:.{digits}f}$"
 
 
 def _checked_cov(cov: ArrayLike) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..models.base import OrbitModel
+from .checks import check_params
 from .pixels import Pixels
 from .style import COUNT_MAP, LABEL_MAP, RESIDUAL_MAP
 
@@ -51,32 +52,37 @@ def plot_data_models_residual(
         raise ValueError(f"vlim_residual must be a number > 0, not {vlim_residual!r}.")
     pixels = Pixels.of(binned_data, ("label",), usys)
     label = _label(binned_data, pixels)
+    check_params(params_fit, "params_fit")
     sets = {"model": params_fit}
     if params_init is not None:
+        check_params(params_init, "params_init")
         sets = {"initial model": params_init, "best-fit model": params_fit}
     pos, vel = binned_data["pos"], binned_data["vel"]
     models = {title: np.ravel(model.get_label(pos, vel, p)) for title, p in sets.items()}
 
-    residual, text = label - list(models.values())[-1], "data $-$ model"
+    residual, text = label - list(models.values())[-1], "data - model"
     if residual_normalization is not None:
         error = pixels.values(residual_normalization, "residual_normalization")
         residual = np.divide(residual, error, out=np.full_like(error, np.nan), where=error > 0)
-        text = "(data $-$ model) / error"
+        text = "(data - model) / error"
+    title_residual = "residual"
     if smooth_residual is not None:
         residual = pixels.smooth(residual, smooth_residual)
-        text += f", smoothed by {smooth_residual:g} pixels"
+        title_residual = rf"residual, smoothed ($\sigma$ = {smooth_residual:g} pixels)"
 
     fig, axes = _panels(pixels, 2 + len(models))
-    norm = _label_norm(label)
-    for ax, (title, values) in zip(axes, {"data": label, **models}.items(), strict=False):
-        mesh = pixels.draw(ax, values, cmap=LABEL_MAP, norm=norm)
+    style = {"cmap": LABEL_MAP, "norm": _label_norm(label)}
+    mesh = pixels.draw(axes[0], label, **style)
+    axes[0].set_title("data")
+    for ax, (title, values) in zip(axes[1:-1], models.items(), strict=True):
+        pixels.draw(ax, values, **style)
         ax.set_title(title)
     fig.colorbar(
         mesh, ax=list(axes[:-1]), label=_label_text(binned_data), extend="both", **_bar(axes.size)
     )
     limit = _symmetric(residual) if vlim_residual is None else float(vlim_residual)
     mesh = pixels.draw(axes[-1], residual, cmap=RESIDUAL_MAP, norm=Normalize(-limit, limit))
-    axes[-1].set_title("residual")
+    axes[-1].set_title(title_residual)
     fig.colorbar(mesh, ax=axes[-1], label=text, extend="both", **_bar(2))
     return fig, axes
 
@@ -131,7 +137,7 @@ def _panels(pixels: Pixels, n: int) -> tuple[Figure, NDArray]:
 
 def _bar(n: int) -> dict:
     # A bar shared by several panels takes its width from all of them.
-    return {"fraction": 0.15 / max(n - 1, 1), "aspect": 25, "pad": 0.02}
+    return {"fraction": 0.15 / max(n - 1, 1), "aspect": 25, "pad": 0.03 / max(n - 1, 1)}
 
 
 def _label(data: dict, pixels: Pixels) -> NDArray[np.float64]:

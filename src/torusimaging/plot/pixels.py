@@ -91,7 +91,7 @@ class Pixels:
 
     def smooth(self, values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
         """Flat values after a Gaussian filter of `sigma` pixels that skips NaN; NaN stays NaN."""
-        if not (np.isscalar(sigma) and np.isfinite(sigma) and sigma > 0):
+        if not (np.ndim(sigma) == 0 and np.isfinite(sigma) and sigma > 0):
             raise ValueError(f"smooth_residual must be a number of pixels > 0, not {sigma!r}.")
         if self.cell is None:
             raise ValueError(
@@ -107,10 +107,10 @@ class Pixels:
 
     def draw(self, ax: Axes, values: NDArray[np.float64], **style) -> Collection:
         """Draw flat values over (vel, pos); returns what a colour bar needs."""
-        if self.cell is None:
+        if self.pos_edges is None or self.vel_edges is None:
             good = np.isfinite(values)
             drawn = ax.scatter(
-                self.vel[good], self.pos[good], c=values[good], marker="s", s=9, lw=0, **style
+                self.vel[good], self.pos[good], c=values[good], marker="s", s=12, lw=0, **style
             )
         else:
             # Vector pixels show seams and make large files.

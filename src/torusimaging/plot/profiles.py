@@ -9,15 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ..models.base import ACCELERATION, OrbitModel
 from ..units import internal
+from .checks import check_params
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, ORANGE
 
 DENSITY = u.Msun / u.kpc**3
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
 N_POINTS = 257
+DRAWS = "posterior draws"
 
 
 def plot_acceleration_density(
@@ -43,11 +46,13 @@ def plot_acceleration_density(
     Returns the figure and its axes, shape (2,).  Raises ``ValueError`` for a bad `pos`, `truth` or
     number of draws and for an empty `samples`, `UnitError` for a `pos` without a unit of length.
     """
+    check_params(params)
     if pos is None:
         reach = float(model.r_e_max(params)) / np.exp(0.5 * float(params["ln_Omega0"]))
         # Just inside the end, so that rounding leaves the last point its value.
         pos = (float(params["pos0"]) + np.linspace(-1, 1, N_POINTS) * reach * (1 - 1e-9)) * u.kpc
     z = internal(pos, u.kpc, "pos")
+    heights = u.Quantity(z, u.kpc)
     if z.ndim != 1 or z.size < 2:
         raise ValueError(f"pos must be one row of at least two heights, but has shape {z.shape}.")
     if n_draws < 1:
@@ -56,12 +61,18 @@ def plot_acceleration_density(
         raise ValueError("samples must hold at least one set of parameters, but is empty.")
     true_functions = _truth(truth, float(params["pos0"]))
 
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharex=True, layout="constrained")
-    best = _profiles(model, pos, params)
+    best = _profiles(model, heights, params)
+    if not np.any(np.isfinite(best[1])):
+        raise ValueError(
+            f"pos must reach into the model, but at {z.min():g} to {z.max():g} kpc it has no value."
+        )
+    fig, axes = plt.subplots(
+        1, 2, figsize=(9, 3.8), sharex=True, layout=ConstrainedLayoutEngine(wspace=0.06)
+    )
     draws = None
     if samples is not None:
         picks = np.linspace(0, len(samples) - 1, min(n_draws, len(samples))).round().astype(int)
-        draws = np.stack([_profiles(model, pos, samples[int(i)]) for i in picks], axis=1)
+        draws = np.stack([_profiles(model, heights, samples[int(i)]) for i in picks], axis=1)
         for ax, curves in zip(axes, draws, strict=True):
             _draw_curves(ax, z, curves)
     for ax, curve in zip(axes, best, strict=True):
@@ -76,7 +87,7 @@ def plot_acceleration_density(
             # Quantity leaves a unit that the function attached and adds one that it did not.
             y = func(z - midplane)
             y = y if isinstance(y, u.Quantity) else u.Quantity(y, unit)
-            true_curves.append(y.to_value(shown))
+            true_curves.append(np.broadcast_to(y.to_value(shown), z.shape))
             ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label="truth", zorder=4)
 
     axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))
@@ -85,7 +96,11 @@ def plot_acceleration_density(
     )
     for ax in axes:
         ax.set_xlabel("$z$ [kpc]")
-    axes[0].legend(frameon=False)
+    legend = axes[0].legend(frameon=False)
+    for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+        # The draws' own thin and pale lines would not be seen in the legend.
+        if text.get_text() == DRAWS and handle is not None:
+            handle.set(alpha=1.0, linewidth=1.2)
     return fig, axes
 
 
@@ -98,9 +113,7 @@ def _profiles(model: OrbitModel, pos: u.Quantity, params: dict) -> NDArray[np.fl
 def _draw_curves(ax: Axes, z: NDArray, curves: NDArray) -> None:
     lines = [np.stack([z, y], axis=-1)[np.isfinite(y)] for y in curves]
     ax.add_collection(
-        LineCollection(
-            lines, colors=GREY, linewidths=0.5, alpha=0.35, rasterized=True, label="posterior draws"
-        )
+        LineCollection(lines, colors=GREY, linewidths=0.5, alpha=0.35, rasterized=True, label=DRAWS)
     )
     ax.autoscale_view()
 
@@ -110,8 +123,9 @@ def _density_limits(best: NDArray, true: list, draws: NDArray | None) -> tuple[f
     tops = [np.nanmax(best)] + [np.nanmax(y) for y in true]
     lows = [0.0, np.nanmin(best)]
     if draws is not None:
-        tops.append(np.percentile(np.nanmax(draws[1], axis=1), 90))
-        lows.append(np.nanpercentile(draws[1], 1))
+        known = draws[1][np.isfinite(draws[1]).any(axis=1)]
+        tops.append(np.percentile(np.nanmax(known, axis=1), 90) if known.size else 0.0)
+        lows.append(np.nanpercentile(known, 1) if known.size else 0.0)
     top, low = float(max(tops)), float(min(lows))
     return low - 0.02 * (top - low), top + 0.05 * (top - low)
 

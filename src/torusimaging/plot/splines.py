@@ -1,15 +1,17 @@
 """The functions of radius that make up a model."""
 
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ..models.base import OrbitModel
+from .checks import check_params
 from .style import LINES, RADIUS_UNIT
 
 N_POINTS = 257
-KEYS = ("pos0", "vel0", "ln_Omega0", "label_params", "e_params")
 
 
 def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDArray]:
@@ -20,16 +22,12 @@ def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDAr
 
     Raises ``ValueError`` for parameters with missing entries.
     """
-    missing = [k for k in KEYS if k not in params]
-    if missing:
-        raise ValueError(
-            f"params must have {', '.join(KEYS)}, but {', '.join(missing)} is missing."
-        )
+    check_params(params)
     foliation = model.foliation(params)
     e_knots = getattr(model, "e_knots", {})
     label_knots = getattr(model, "label_knots", None)
     end = float(model.r_e_max(params))
-    fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
 
     signs = {2: "o", 4: "s"}
     for m, func, colour in zip(foliation.orders, foliation.e_funcs, _colours(), strict=False):
@@ -46,10 +44,10 @@ def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDAr
         axes[0].legend(frameon=False)
 
     knots = np.zeros(0) if label_knots is None else np.asarray(label_knots)
-    r = np.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
+    r = jnp.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
     axes[1].plot(r, np.asarray(model.label_of_radius(r, params)), color="k", label="label")
     if knots.size:
-        at_knots = np.asarray(model.label_of_radius(knots, params))
+        at_knots = np.asarray(model.label_of_radius(jnp.asarray(knots), params))
         axes[1].plot(knots, at_knots, ls="none", marker="o", ms=5, color="k", label="knots")
         axes[1].legend(frameon=False)
     axes[1].set(xlabel=f"$r$ [{RADIUS_UNIT}]", ylabel="mean label")

@@ -1,0 +1,96 @@
+"""The command line: what it writes, and how it refuses."""
+
+import numpy as np
+import pytest
+
+import torusimaging as oti
+from torusimaging.cli import main
+
+FAST = ["--chains", "2", "--warmup", "60", "--draws", "30"]
+
+
+@pytest.fixture(scope="module")
+def map_file(tmp_path_factory):
+    """A small noisy map on a file, pixels in no particular order."""
+    rng = np.random.default_rng(0)
+    z, vz = (g.ravel() for g in np.meshgrid(np.linspace(-1, 1, 15), np.linspace(-60, 60, 15)))
+    r = np.hypot((z - 0.02) * 0.27, vz / 977.79 / 0.27)
+    label = 0.25 * np.tanh(3 * r) + rng.normal(0, 0.01, z.size)
+    path = tmp_path_factory.mktemp("map") / "map.csv"
+    rows = np.column_stack([z, vz, np.full(z.size, 30), label, np.full(z.size, 0.01), z > 0.99])
+    np.savetxt(
+        path,
+        rows,
+        delimiter=",",
+        comments="",
+        fmt="%.6g",
+        header="z_kpc,vz_kms,count,mgfe,mgfe_err,saturated",
+    )
+    return path
+
+
+def test_fit_writes_everything(map_file, tmp_path, capsys):
+    out = tmp_path / "result"
+    assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) == 0
+    text = capsys.readouterr().out
+    assert "Sigma(1.1 kpc)" in text and "test frame" in text and "15 saturated" in text
+    names = {p.name for p in out.iterdir()}
+    assert {"fit.nc", "table.txt", "table.ecsv", "model.png", "splines.png"} <= names
+    fit = oti.load(out / "fit.nc")
+    assert len(fit.samples) == 60 and fit.frame == "test frame"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def bad(arguments, capsys) -> str:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("oti: error: ") and captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("", "cannot be read as a CSV table"),
+        ("z_kpc,vz,mgfe,mgfe_err\n0,0,1,1\n", "no column 'vz_kms'"),
+        ("z_kpc,vz_kms,mgfe\n0,0,1\n", "no label with an error"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,a,1\n1,1,b,1\n", "must hold numbers"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n", "at least two usable pixels"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n", "no row to fit"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err,saturated\n0,0,1,1,1\n", "all of them saturated"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,nan,1\n1,1,nan,1\n", "at least two usable pixels"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,-1\n1,1,1,1\n", "label_err must not be negative"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,1,1\n", "more than one pos"),
+        ("\x00\x89\xff binary", "cannot be read"),
+    ],
+)
+def test_bad_maps(text, message, tmp_path, capsys):
+    path = tmp_path / "map.csv"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    out = tmp_path / "out"
+    assert message in bad(["fit", str(path), "--out", str(out)], capsys)
+    assert not out.exists()
+
+
+def test_bad_options(map_file, tmp_path, capsys):
+    assert "no column 'mgfee'" in bad(["fit", str(map_file), "--label", "mgfee"], capsys)
+    assert "did you mean 'mgfe'" in bad(["fit", str(map_file), "--label", "mgfee"], capsys)
+    assert "scatter must be" in bad(["fit", str(map_file), "--scatter", "-1"], capsys)
+    assert "--chains" in bad(["fit", str(map_file), "--chains", "0"], capsys)
+    assert "--stars" in bad(["demo", "--stars", "10"], capsys)
+    assert "is a folder" in bad(["fit", str(tmp_path)], capsys)
+    assert "is a file" in bad(["fit", str(map_file), "--out", str(map_file)], capsys)
+    missing = str(tmp_path / "no" / "where")
+    assert "cannot be made" in bad(["fit", str(map_file), "--out", missing], capsys)
+
+
+def test_argparse_errors_exit_with_two(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit"])
+    assert stop.value.code == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
