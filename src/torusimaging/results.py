@@ -11,7 +11,7 @@ from astropy.table import QTable
 from . import storage
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DSpline
-from .models.base import VELOCITY, read_map
+from .models.pixels import VELOCITY, read_map
 from .models.samples import Samples, SampleState
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}

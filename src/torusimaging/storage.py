@@ -14,7 +14,7 @@ import xarray as xr
 
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DSpline
-from .models.base import VELOCITY
+from .models.pixels import VELOCITY
 from .models.samples import Samples, SampleState
 from .priors import Layout, unpack_bounds
 

@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
 
 import astropy.units as u
 import equinox as eqx
@@ -10,127 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .. import actions, likelihoods
 from ..foliation import FourierFoliation
 from ..inference import laplace, nuts, optimize
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from ..units import internal
+from .objectives import OBJECTIVES, RESIDUALS, ln_whitened, minus_ln_posterior_free
+from .pixels import VELOCITY, Map, pad, read_map, require_x64
 from .samples import Samples, SampleState
 
-VELOCITY = u.kpc / u.Myr
 ACCELERATION = u.kpc / u.Myr**2
 # astropy.constants.G.to_value("kpc3 / (Msun Myr2)")
 G = 4.498502151469554e-12
-
-
-class Map(eqx.Module):
-    """A binned map as plain arrays: pixel centres (kpc, kpc/Myr), label and error, or counts."""
-
-    pos: Float[Array, " n"]
-    vel: Float[Array, " n"]
-    label: Float[Array, " n"]
-    label_err: Float[Array, " n"]
-
-
-def require_x64() -> None:
-    """Raise a ``RuntimeError`` unless JAX works in double precision."""
-    if not jax.config.read("jax_enable_x64"):
-        raise RuntimeError(
-            "JAX works in float32 here, which a fit cannot use: run "
-            'jax.config.update("jax_enable_x64", True) before anything else.'
-        )
-
-
-def read_map(data: dict, kind: str = "gaussian") -> Map:
-    """The usable pixels of a binned map as plain arrays.
-
-    Pixels with a label that is not finite, or an error that is not finite and positive, are left
-    out; so are, in Poisson maps, those whose counts are not finite.
-
-    Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, and for
-    a map with fewer than two usable pixels.
-    """
-    names = ("label", "label_err") if kind == "gaussian" else ("counts",)
-    missing = [n for n in ("pos", "vel", *names) if n not in data]
-    if missing:
-        raise ValueError(
-            f"the binned map must have {', '.join(('pos', 'vel', *names))}, "
-            f"but {', '.join(missing)} is missing (given: {', '.join(map(str, data))})."
-        )
-    pos = np.ravel(internal(data["pos"], u.kpc, "pos"))
-    vel = np.ravel(internal(data["vel"], VELOCITY, "vel"))
-    values = [np.ravel(np.asarray(data[n], dtype=float)) for n in names]
-    sizes = {n: a.size for n, a in zip(("pos", "vel", *names), (pos, vel, *values), strict=True)}
-    if len(set(sizes.values())) > 1:
-        text = ", ".join(f"{n} {s}" for n, s in sizes.items())
-        raise ValueError(f"the arrays of the map must have equal length, but have: {text}.")
-    last = "label_err" if kind == "gaussian" else "counts"
-    if np.any(values[-1] < 0):
-        raise ValueError(
-            f"{last} must not be negative, but {np.sum(values[-1] < 0)} pixels are (the smallest: "
-            f"{np.nanmin(values[-1]):.4g})."
-        )
-    good = np.isfinite(pos) & np.isfinite(vel) & np.all(np.isfinite(values), axis=0)
-    if kind == "gaussian":
-        good &= values[1] > 0
-    if good.sum() < 2:
-        raise ValueError(
-            f"the map must have at least two usable pixels, but {good.sum()} of {good.size} "
-            f"have a finite {' and '.join(names)}."
-        )
-    columns = [values[0], values[-1]]
-    return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
-
-
-def pad(data: Map, block: int = 1024) -> Map:
-    """The map filled up with pixels without weight, so that maps of like size share a program."""
-    extra = -data.pos.size % block
-    columns = [jnp.pad(c, (0, extra), mode="edge") for c in (data.pos, data.vel, data.label)]
-    return Map(*columns, jnp.pad(data.label_err, (0, extra), constant_values=jnp.inf))
-
-
-def _residuals(z: Array, args: Any) -> Array:
-    model, bounds, layout, data = args
-    params = layout.unflatten(bounds.constrain(z))
-    fit = model.label_at(data.pos, data.vel, params)
-    chi = likelihoods.gaussian_residuals(fit, data.label, data.label_err)
-    return jnp.concatenate([chi, model.prior_residuals(params)])
-
-
-def _half_squares(z: Array, args: Any) -> Array:
-    return 0.5 * jnp.sum(_residuals(z, args) ** 2) + _penalty(z, args)
-
-
-def _penalty(z: Array, args: Any) -> Array:
-    model, bounds, layout, _ = args
-    return model.penalty(layout.unflatten(bounds.constrain(z)))
-
-
-def _poisson(z: Array, args: Any) -> Array:
-    model, bounds, layout, data = args
-    params = layout.unflatten(bounds.constrain(z))
-    ln_rate = model.label_at(data.pos, data.vel, params)
-    prior = 0.5 * jnp.sum(model.prior_residuals(params) ** 2) + model.penalty(params)
-    return prior - likelihoods.ln_poisson(ln_rate, data.label)
-
-
-def _ln_posterior_free(z: Array, args: Any) -> Array:
-    """ln posterior of the free vector, with the Jacobian of the bounds."""
-    return -_half_squares(z, args) + args[1].ln_jacobian(z)
-
-
-def _minus_ln_posterior_free(z: Array, args: Any) -> Array:
-    return -_ln_posterior_free(z, args)
-
-
-def _ln_whitened(w: Array, args: Any) -> Array:
-    centre, factor, inner = args
-    return _ln_posterior_free(centre + factor @ w, inner)
-
-
-OBJECTIVES = {"gaussian": _half_squares, "poisson": _poisson}
 
 
 @eqx.filter_jit
@@ -218,7 +110,7 @@ class OrbitModel(eqx.Module):
         count them.
         """
         require_x64()
-        p, v = _plane(pos, vel)
+        p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
         params = _floats(params)
         shape = p.shape
         out = _orbits(self, params, self.r_e_max(params), jnp.ravel(p), jnp.ravel(v))
@@ -277,8 +169,8 @@ class OrbitModel(eqx.Module):
     ) -> optimize.OptimizeResult:
         """Maximise the posterior from `params0`; neither it nor `bounds` is changed.
 
-        Gaussian objectives by Levenberg-Marquardt, Poisson ones (and models with a user's
-        regularisation) by BFGS, on the free vector that the bounds are mapped to.
+        By Levenberg-Marquardt, for counts on the roots of their deviance; models with a user's
+        own regularisation by BFGS.  Both work on the free vector that the bounds are mapped to.
 
         Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
         state's sentence where the optimiser did not converge.
@@ -294,8 +186,8 @@ class OrbitModel(eqx.Module):
         limits = make_bounds(layout, params0, bounds)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         start = limits.free(layout.flatten(params0))
-        if objective == "gaussian" and self.is_least_squares:
-            z, steps, good = optimize.minimise_squares(_residuals, start, args, max_steps)
+        if self.is_least_squares:
+            z, steps, good = optimize.minimise_squares(RESIDUALS[objective], start, args, max_steps)
         else:
             z, steps, good = optimize.minimise(OBJECTIVES[objective], start, args, max_steps)
         value = _value(OBJECTIVES[objective], z, args)
@@ -343,12 +235,18 @@ class OrbitModel(eqx.Module):
         limits = make_bounds(layout, p0, bounds)
         args = (self, limits, layout, pad(data))
         centre = limits.free(layout.flatten(p0))
-        factor = laplace.laplace_factor(_minus_ln_posterior_free, centre, args)
+        factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
         key_start, key_run = jax.random.split(jax.random.key(rng_seed))
         starts = jax.random.normal(key_start, (num_chains, layout.size))
         seed = int(jax.random.randint(key_run, (), 0, 2**31 - 1))
         chains = nuts.sample_nuts(
-            _ln_whitened, (centre, factor, args), starts, seed, num_warmup, num_steps, progress
+            ln_whitened,
+            (centre, factor, args),
+            starts,
+            seed,
+            num_warmup,
+            num_steps,
+            progress,
         )
         free = centre + jnp.asarray(chains.draws) @ factor.T
         draws = np.asarray(_constrain(limits, free.reshape(-1, layout.size)))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import read_map
+from .pixels import read_map
 
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
