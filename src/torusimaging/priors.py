@@ -42,7 +42,7 @@ class Layout(eqx.Module):
             )
         return jnp.concatenate([jnp.ravel(jnp.asarray(leaf, float)) for leaf in leaves])
 
-    def unflatten(self, x: Float[Array, "... d"]) -> dict:
+    def unflatten(self, x: Float[Array | np.ndarray, "... d"]) -> dict:
         """The dictionary of a vector (leading axes are kept)."""
         leaves, start = [], 0
         for shape in self.shapes:
@@ -151,9 +151,9 @@ def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
 def slope_residuals(
     vals: Float[Array, " n"],
     reference: Float[Array, "..."],
-    l2_sigma: float,
-    smooth_sigma: float,
-) -> Float[Array, " 2n-1"]:
+    l2_sigma: Float[Array, ""],
+    smooth_sigma: Float[Array, ""],
+) -> Float[Array, " k"]:
     r"""Residuals of the default prior on ln-slopes: a normal about a reference and a random walk.
 
     With d_i = v_i - v_ref,i:  -2 ln p = sum (d_i / l2_sigma)^2 + sum ((d_{i+1} - d_i) /
@@ -165,8 +165,8 @@ def slope_residuals(
 
 
 def published_slope_residuals(
-    vals: Float[Array, " n"], l2_sigma: float, smooth_sigma: float
-) -> Float[Array, " 2n-1"]:
+    vals: Float[Array, " n"], l2_sigma: Float[Array, ""], smooth_sigma: Float[Array, ""]
+) -> Float[Array, " k"]:
     """Residuals of a normal prior on the slopes exp(v) themselves and on their differences.
 
     Source: the description in the published tutorial (Price-Whelan et al. 2025).

@@ -31,9 +31,9 @@ class QuadraticSpline(eqx.Module):
 
     knots: Float[Array, " n"]
     value: Float[Array, ""]
-    slopes: Float[Array, " n-1"]
+    slopes: Float[Array, " m"]
 
-    def _bends(self) -> Float[Array, " n-1"]:
+    def _bends(self) -> Float[Array, " m"]:
         """Change of curvature at ``knots[1:]``; the last one ends the curvature."""
         curvature = jnp.diff(self.slopes) / jnp.diff(self.knots)[1:]
         edge = jnp.zeros(1, self.slopes.dtype)

@@ -55,7 +55,7 @@ def _start(ln_density: Callable, args: Any, position: Array) -> _Chain:
     return _Chain(state, one, welford.inverse_mass_matrix, dual, welford)
 
 
-def _adapt(chain: _Chain, acceptance: Array, stage: Array, target: Array) -> _Chain:
+def _adapt(chain: _Chain, acceptance: Array, stage: Array, target: float) -> _Chain:
     """One step of Stan's window adaptation.
 
     `stage` holds whether the window is slow (the mass matrix learns), whether this is its last
@@ -78,7 +78,7 @@ def _select(flag: Array, new: Any, old: Any) -> Any:
 
 @eqx.filter_jit
 def _block(
-    ln_density: Callable, args: Any, chain: _Chain, keys: Array, stages: Array, n: Array, target
+    ln_density: Callable, args: Any, chain: _Chain, keys: Array, stages: Any, n: Any, target
 ) -> tuple[_Chain, tuple]:
     """The first `n` draws with `keys`, each followed by an adaptation where its stage asks so.
 

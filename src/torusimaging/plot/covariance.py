@@ -51,7 +51,7 @@ def plot_cov_ellipse(
     style = {"facecolor": "none", "edgecolor": BLUE, "lw": 1.5}
     # matplotlib does not take a short and a long name, or "color", beside each other.
     if "color" in ellipse_kw:
-        style.pop("facecolor"), style.pop("edgecolor")
+        style = {"lw": style["lw"]}
     for long, short in (("facecolor", "fc"), ("edgecolor", "ec"), ("lw", "linewidth")):
         if short in ellipse_kw:
             style.pop(long, None)

@@ -32,11 +32,16 @@ def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDAr
     signs = {2: "o", 4: "s"}
     for m, func, colour in zip(foliation.orders, foliation.e_funcs, _colours(), strict=False):
         knots = np.asarray(e_knots.get(m, np.zeros(0)))
-        r = np.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
+        r = jnp.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
         axes[0].plot(r, np.asarray(func(r)), color=colour, label=f"$e_{{{m}}}$")
         if knots.size:
             axes[0].plot(
-                knots, np.asarray(func(knots)), ls="none", marker=signs.get(m, "^"), ms=5, c=colour
+                knots,
+                np.asarray(func(jnp.asarray(knots))),
+                ls="none",
+                marker=signs.get(m, "^"),
+                ms=5,
+                c=colour,
             )
     axes[0].axhline(0.0, color="0.8", lw=0.8, zorder=0)
     axes[0].set(xlabel=f"$r_e$ [{RADIUS_UNIT}]", ylabel=r"distortion $e_m(r_e)$ [dimensionless]")

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import plot
 from ..mock import MockSurvey
+from ..models.samples import Samples
 from ..results import Fit
 from .tables import describe, text_table
 
@@ -96,7 +97,7 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
         truth=None if truth is None else truth.potential,
     )[0]
     if fit.samples is not None:
-        out["corner"] = lambda: _corner(fit)
+        out["corner"] = lambda samples=fit.samples: _corner(samples)
     if truth is not None:
         out["actions"] = lambda: _actions(fit, truth)
     return out
@@ -108,11 +109,10 @@ def _titled(figure_axes, title: str):
     return figure
 
 
-def _corner(fit: Fit):
+def _corner(samples: Samples):
     """Covariances of the centre, the frequency and the label's value at the centre."""
     scale = {"pos0": (1e3, "$z_0$ [pc]"), "vel0": (977.79222, "$v_{z,0}$ [km/s]")}
     scale |= {"ln_Omega0": (1.0, r"$\ln\Omega_0$ [rad/Myr]")}
-    samples = fit.samples
     columns = [samples.draws[:, samples.names.index(n)] * f for n, (f, _) in scale.items()]
     draws = np.stack(columns)
     labels = [text for _, text in scale.values()]
