@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test demo
+.PHONY: test demo notebook bench
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -10,10 +10,24 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet -e ".[test]"
 	touch $@
 
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $@
+
 test: $(VENV)/.ready
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q
 
 demo: $(VENV)/.ready
 	$(BIN)/oti demo
+
+# The notebook's source is text; it is executed into docs/_build, which is not kept.
+notebook: $(VENV)/.ready-docs
+	mkdir -p docs/_build
+	$(BIN)/jupytext --to ipynb --output docs/_build/vertical-gradient.ipynb docs/tutorials/vertical-gradient.md
+	cd docs/tutorials && ../../$(BIN)/jupyter nbconvert --to notebook --execute --inplace ../_build/vertical-gradient.ipynb
+
+bench: $(VENV)/.ready
+	$(BIN)/python benchmarks/compare.py

@@ -8,9 +8,9 @@ from .pixels import read_map
 
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
-TYPICAL_DISTORTION = {2: 0.3, 4: 0.02}
+TYPICAL_DISTORTION = {2: 0.4, 4: 0.02}
 # Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
-CORE = 0.15
+CORE = 0.08
 
 
 class Guess(NamedTuple):
