@@ -93,6 +93,7 @@ def theirs(python: Path, data: dict, survey, nuts: int) -> dict:
             vel=data["vel"].to_value(u.kpc / u.Myr),
             label=data["label"],
             label_err=data["label_err"],
+            counts=data["counts"],
         )
         np.savez(
             paths[1],
@@ -123,13 +124,13 @@ def main() -> None:
             survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err
         )
         good = np.isfinite(grid["label"])
-        data = {k: grid[k][good] for k in ("pos", "vel", "label", "label_err")}
+        data = {k: grid[k][good] for k in ("pos", "vel", "label", "label_err", "counts")}
     here = ours(data, survey)
     python = published_python()
     there = theirs(python, data, survey, options.nuts) if python else {}
     print(f"\n{'':<20}{'this package':>15}{'published 0.1':>15}{'ratio':>10}")
     for name, value in here.items():
-        other = there.get(name, float("nan"))
+        other = there.get(name, np.nan)
         faster = other / value if " s," in name or "steps" in name else value / other
         print(f"{name:<20}{value:>15.4g}{other:>15.4g}{faster:>10.1f}")
 

@@ -46,7 +46,7 @@ def main(map_file: str, star_file: str, out: str, nuts_steps: int) -> None:
         "label_err": pixels["label_err"],
     }
     model, bounds, start = oti.TorusImaging1DSpline.auto_init(
-        data,
+        data | {"counts": pixels["counts"]},
         label_knots=4,
         e_knots={2: 8, 4: 4},
         label_l2_sigma=1.0,
@@ -70,8 +70,12 @@ def main(map_file: str, star_file: str, out: str, nuts_steps: int) -> None:
     few = 500
     pos, vel = stars["pos"][:few] * u.kpc, stars["vel"][:few] * u.kpc / u.Myr
     begin = time.perf_counter()
-    model.compute_action_angle(pos, vel, fit.params)
-    result["actions stars/s"] = few / (time.perf_counter() - begin)
+    try:
+        model.compute_action_angle(pos, vel, fit.params)
+        result["actions stars/s"] = few / (time.perf_counter() - begin)
+    except ValueError as error:
+        # Its default arguments are refused by recent versions of JAX.
+        print(f"published compute_action_angle fails here: {str(error).splitlines()[0]}")
 
     if nuts_steps:
         begin = time.perf_counter()

@@ -1,0 +1,39 @@
+"""The examples of the documentation run as they stand."""
+
+import pathlib
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    (page.name, code)
+    for page in PAGES
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+]
+
+
+def test_pages_have_examples():
+    assert {name for name, _ in BLOCKS} >= {"README.md", "binning.md", "actions.md"}
+
+
+@pytest.mark.parametrize(("name", "code"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_example_runs(name, code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, name, "exec"), {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_tutorial_runs(monkeypatch, tmp_path):
+    """The notebook's cells, one after another; the real map is used only where it is."""
+    page = (ROOT / "docs" / "tutorials" / "vertical-gradient.md").read_text()
+    cells = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```", page, re.M | re.S)
+    assert len(cells) > 6
+    monkeypatch.chdir(tmp_path)
+    space = {"display": print}
+    for cell in cells:
+        exec(compile(cell, "vertical-gradient.md", "exec"), space)
+        plt.close("all")
+    assert space["result"].state.success and max(space["state"].rhat.values()) < 1.02
