@@ -98,8 +98,8 @@ class TorusImaging1DSpline(OrbitModel):
             m: jnp.broadcast_to(jnp.asarray(centres[m], float), len(self.e_knots[m]) - 1)
             for m in self.orders
         }
-        sigma = {m: 1.5 for m in self.orders} | (e_l2_sigmas or {})
-        smooth = {m: 0.5 for m in self.orders} | (e_smooth_sigmas or {})
+        sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
+        smooth = {m: 0.4 for m in self.orders} | (e_smooth_sigmas or {})
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
