@@ -25,7 +25,10 @@ PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "
 def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
     os.close(handle)
     try:
         _to_tree(fit).to_netcdf(name, engine="h5netcdf")

@@ -106,7 +106,26 @@ def test_bad_settings(problem):
         model.optimize(start, bounds={"pos": (5.0, 6.0)}, **data)
     with pytest.raises(ValueError, match="label_knots must be a finite, strictly increasing"):
         oti.TorusImaging1DSpline([0, 0], {2: [0, 1]})
+    with pytest.raises(ValueError, match="label_l2_sigma must be positive"):
+        oti.TorusImaging1DSpline([0, 1], {2: [0, 1]}, label_l2_sigma=-1.0)
+    with pytest.raises(ValueError, match="e_signs must be for the orders 2"):
+        oti.TorusImaging1DSpline([0, 1], {2: [0, 1]}, {4: 1})
+    with pytest.raises(ValueError, match="e_params is missing"):
+        model.get_acceleration(1 * u.kpc, {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": 0.0})
     with pytest.raises(ValueError, match="orders m"):
         oti.TorusImaging1DSpline([0, 1], {0: [0, 1]})
     with pytest.raises(RuntimeError, match="did not converge"):
         model.optimize(start, bounds=bounds, max_steps=2, **data)
+
+
+@pytest.mark.parametrize("scale", [-1e6, 1e-9])
+def test_scale_of_the_label_does_not_matter(problem, fit, scale):
+    """Labels in any unit, rising or falling, have the same orbits."""
+    data = problem[0]
+    scaled = data | {"label": scale * data["label"], "label_err": abs(scale) * data["label_err"]}
+    model, bounds, start = oti.TorusImaging1DSpline.auto_init(
+        scaled, label_knots=4, e_knots={2: 4, 4: 3}
+    )
+    other = model.optimize(start, bounds=bounds, **scaled)
+    for name in ("pos0", "vel0", "ln_Omega0"):
+        np.testing.assert_allclose(other.params[name], fit.params[name], atol=1e-6)

@@ -69,7 +69,8 @@ def minimise_squares(
 
     Steps solve (J^T J + \mu D) s = -J^T r, D the diagonal of J^T J; \mu follows the ratio of the
     actual to the expected decrease.  It ends where every column of J is orthogonal to r, or where
-    a step no longer changes z.  Returns the best z, the number of steps and whether it ended so.
+    a step no longer changes z or the value.  Returns the best z, the number of steps and whether
+    it ended so.
 
     Source: Nielsen 1999 (IMM-REP-1999-05) for \mu; More 1978 for the scaling and the tests.
     """
@@ -101,7 +102,9 @@ def minimise_squares(
         move = -jax.scipy.linalg.solve(normal + damping * jnp.diag(scale), gradient, assume_a="pos")
         expected = 0.5 * move @ (damping * scale * move - gradient)
         still = jnp.all(jnp.abs(move) <= 1e-12 * (1.0 + jnp.abs(z)))
-        finished = (value == 0) | (_cosine(gradient, normal, value) <= 1e-11) | still
+        # Kinks of the one-sided priors can leave steps that no longer lower the value.
+        flat = ~first & (jnp.abs(fit.value - value) <= 1e-14 * value) & (expected <= 1e-13 * value)
+        finished = (value == 0) | (_cosine(gradient, normal, value) <= 1e-11) | still | flat
         return _Fit(
             z, value, gradient, normal, z + move, expected, damping, growth, fit.steps + 1, finished
         )

@@ -344,5 +344,13 @@ def _plane(pos: u.Quantity, vel: u.Quantity) -> tuple[Array, Array]:
 
 
 def _floats(params: dict) -> dict:
-    """A copy of the caller's parameters as float arrays; the caller's own are never touched."""
+    """A copy of the caller's parameters as float arrays; the caller's own are never touched.
+
+    Raises ``ValueError`` where a part is missing.
+    """
+    parts = ("pos0", "vel0", "ln_Omega0", "e_params")
+    if missing := [name for name in parts if name not in params]:
+        raise ValueError(
+            f"params must have {', '.join(parts)}, but {', '.join(missing)} is missing."
+        )
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=float), params)

@@ -66,7 +66,8 @@ def guess(binned_data: dict) -> Guess:
         vel0=vel0,
         ln_omega0=float(np.log(omega0)),
         label0=float(near),
-        label_range=float(abs(far - near)),
+        # A label without any gradient still needs a scale: a little of its errors.
+        label_range=float(max(abs(far - near), 0.01 / np.sqrt(np.median(weight)))),
         label_sign=1 if far >= near else -1,
         r_e_max=float(r_e.max()),
         pos_range=float(np.ptp(pos)),
@@ -119,7 +120,7 @@ def start(model, guess: Guess) -> dict:
 def bounds(params: dict, guess: Guess) -> dict:
     """Wide limits about the start, nested like the parameters: ``(lower, upper)`` each."""
     wide = 8.0
-    span = max(guess.label_range, 1e-3)
+    span = guess.label_range
     label = params["label_params"]["label_vals"]
     low, high = label - wide, label + wide
     low[0], high[0] = label[0] - 5 * span, label[0] + 5 * span

@@ -82,6 +82,16 @@ class TorusImaging1DSpline(OrbitModel):
                 raise ValueError(f"{name} must start at 0, but starts at {np.asarray(knots)[0]}.")
         if prior not in PRIORS:
             raise ValueError(f"prior must be one of {', '.join(PRIORS)}, but {prior!r} was given.")
+        for name, given in (
+            ("e_signs", e_signs),
+            ("e_l2_sigmas", e_l2_sigmas),
+            ("e_smooth_sigmas", e_smooth_sigmas),
+        ):
+            if unknown := set(given or {}) - set(e_knots):
+                raise ValueError(
+                    f"{name} must be for the orders {', '.join(map(str, e_knots))} of e_knots, "
+                    f"but has {', '.join(map(repr, unknown))}."
+                )
         signs = {m: (1 if m == 2 else -1) for m in e_knots} | (e_signs or {})
         for name, sign in [("label_sign", label_sign), *signs.items()]:
             if sign not in (1, -1):
@@ -100,6 +110,16 @@ class TorusImaging1DSpline(OrbitModel):
         }
         sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
         smooth = {m: 0.4 for m in self.orders} | (e_smooth_sigmas or {})
+        for name, value in [
+            ("label_l2_sigma", label_l2_sigma),
+            ("label_smooth_sigma", label_smooth_sigma),
+            *((f"e_l2_sigmas[{m}]", v) for m, v in sigma.items()),
+            *((f"e_smooth_sigmas[{m}]", v) for m, v in smooth.items()),
+        ]:
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+        if not dacc_strength >= 0:
+            raise ValueError(f"dacc_strength must be at least 0, but {dacc_strength!r} was given.")
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
@@ -133,7 +153,7 @@ class TorusImaging1DSpline(OrbitModel):
             for m, k in e_knots.items()
         }
         references = initial.reference_slopes(label, knots) | {
-            "label": np.log(max(guess.label_range, 1e-6) / r_max)
+            "label": np.log(guess.label_range / r_max)
         }
         options = {"label_sign": guess.label_sign, "references": references} | options
         model = cls(label, knots, e_signs, units, **options)
