@@ -25,6 +25,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sampling.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
 
+    common.add_argument(
+        "--model",
+        choices=("potential", "spline"),
+        default="potential",
+        help="orbits of one potential with positive density, or ellipses distorted by splines "
+        "(default: potential)",
+    )
+
     demo = commands.add_parser(
         "demo",
         parents=[common],
@@ -150,7 +158,7 @@ def _run(options, bar, folder, binned, frame, survey) -> None:
     from .results import fit_map
 
     bar.start("fitting (compiles first)")
-    fit = fit_map(binned, frame)
+    fit = fit_map(binned, frame, options.model)
     bar.start("sampling (compiles first)")
     fit = fit.sample(
         options.seed, options.warmup, options.draws, num_chains=options.chains, progress=bar.draws

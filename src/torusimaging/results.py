@@ -10,7 +10,8 @@ from astropy.table import QTable
 
 from . import storage
 from .inference.optimize import OptimizeResult, OptimizeState
-from .models import TorusImaging1DSpline
+from .models import TorusImaging1DPotential, TorusImaging1DSpline
+from .models.base import OrbitModel
 from .models.pixels import VELOCITY, read_map
 from .models.samples import Samples, SampleState
 
@@ -26,7 +27,7 @@ class Fit:
     (None before sampling), ``frame`` (the frame of pos and vel, in words) and ``settings``.
     """
 
-    model: TorusImaging1DSpline
+    model: OrbitModel
     data: dict
     bounds: dict
     start: dict
@@ -38,7 +39,7 @@ class Fit:
     settings: dict | None = None
 
     def sample(self, seed: int = 0, num_warmup: int = 500, num_steps: int = 1000, **options):
-        """The same fit with posterior draws (see `TorusImaging1DSpline.mcmc_run_label`)."""
+        """The same fit with posterior draws (see `OrbitModel.mcmc_run_label`)."""
         state, samples = self.model.mcmc_run_label(
             self.data, self.params, self.bounds, seed, num_steps, num_warmup, **options
         )
@@ -87,9 +88,9 @@ class Fit:
     def derived(self) -> QTable:
         """Centre, frequency, rho(0) and Sigma(1.1 kpc) with units: median, 16 and 84 percentile.
 
-        rho(0) is the mean density within 50 pc of the plane's centre, from a_z at 50 pc: the
-        density of a spline model at the centre itself is the slope of one segment.  Quantities
-        that the knots do not reach are NaN.
+        rho(0) is the mean density within 50 pc of the plane's centre, from a_z at 50 pc, for every
+        model: a spline model's density at the centre itself is the slope of one segment.
+        Quantities that the model does not reach are NaN.
         """
         rows = {name: [] for name in DERIVED}
         for params in self.draws():
@@ -123,7 +124,7 @@ DERIVED = {
     "pos0": (lambda m, p: u.Quantity(float(p["pos0"]), u.kpc), u.pc),
     "vel0": (lambda m, p: u.Quantity(float(p["vel0"]), VELOCITY), u.km / u.s),
     "Omega0": (
-        lambda m, p: u.Quantity(float(np.exp(p["ln_Omega0"])), u.rad / u.Myr),
+        lambda m, p: u.Quantity(float(m.foliation(p).omega0), u.rad / u.Myr),
         u.rad / u.Myr,
     ),
     "rho(0)": (_density_of, u.Msun / u.pc**3),
@@ -134,11 +135,19 @@ DERIVED = {
 }
 
 
-def fit_map(bdata: dict, frame: str = "not stated", **options) -> Fit:
-    """Fit the spline model to a binned map: automatic start, then the optimum.
+MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 
-    `options` go to `TorusImaging1DSpline.auto_init`.  Raises as that and `optimize` do.
+
+def fit_map(
+    bdata: dict, frame: str = "not stated", model: str = "potential", **options
+) -> Fit:
+    """Fit a model to a binned map: automatic start, then the optimum.
+
+    `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``
+    for another name, and as that and `optimize` do.
     """
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
     pixels = read_map(bdata)
     data = {
         "pos": np.asarray(pixels.pos) * u.kpc,
@@ -146,9 +155,9 @@ def fit_map(bdata: dict, frame: str = "not stated", **options) -> Fit:
         "label": np.asarray(pixels.label),
         "label_err": np.asarray(pixels.label_err),
     }
-    model, bounds, start = TorusImaging1DSpline.auto_init(data, **options)
-    result: OptimizeResult = model.optimize(start, bounds=bounds, **data)
-    return Fit(model, data, bounds, start, result.params, result.state, frame=frame, settings={})
+    made, bounds, start = MODELS[model].auto_init(data, **options)
+    result: OptimizeResult = made.optimize(start, bounds=bounds, **data)
+    return Fit(made, data, bounds, start, result.params, result.state, frame=frame, settings={})
 
 
 def load(path: str | os.PathLike) -> Fit:

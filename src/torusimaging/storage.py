@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from .inference.optimize import OptimizeState
-from .models import TorusImaging1DSpline
+from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.pixels import VELOCITY
 from .models.samples import Samples, SampleState
 from .priors import Layout, unpack_bounds
 
-FORMAT = "torusimaging fit 1"
+FORMAT = "torusimaging fit 2"
+MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "xarray")
 
 
@@ -71,26 +72,14 @@ def _variables(layout: Layout, draws: np.ndarray) -> dict:
     return out
 
 
-def _model_arrays(model: TorusImaging1DSpline) -> dict:
-    arrays = {"label_knots": model.label_knots}
-    arrays |= {f"e_knots_{m}": model.e_knots[m] for m in model.orders}
-    return {k: ((f"{k}_dim",), np.asarray(v)) for k, v in arrays.items()}
-
-
-def _model_settings(model: TorusImaging1DSpline) -> dict:
-    return {
-        "e_signs": dict(zip(model.orders, model.e_signs, strict=True)),
-        "label_sign": model.label_sign,
-        "convention": model.convention,
-        "prior": model.prior,
-        "label_l2_sigma": float(model.label_sigmas[0]),
-        "label_smooth_sigma": float(model.label_sigmas[1]),
-        "e_l2_sigmas": {m: float(s[0]) for m, s in model.e_sigmas.items()},
-        "e_smooth_sigmas": {m: float(s[1]) for m, s in model.e_sigmas.items()},
-        "dacc_strength": float(model.dacc_strength),
-        "references": {"label": float(model.label_reference)}
-        | {m: np.asarray(v).tolist() for m, v in model.e_references.items()},
-    }
+def _model_text(model) -> str:
+    """The model as JSON: its kind and the arguments that make it."""
+    for kind, cls in MODELS.items():
+        if isinstance(model, cls):
+            return json.dumps({"kind": kind} | model.settings())
+    raise ValueError(
+        f"a {type(model).__name__} cannot be saved: its functions are code, not numbers."
+    )
 
 
 def _to_tree(fit) -> xr.DataTree:
@@ -99,7 +88,8 @@ def _to_tree(fit) -> xr.DataTree:
     optimum = np.asarray(layout.flatten(fit.params))
     attributes = {
         "format": FORMAT,
-        "model": json.dumps(_model_settings(fit.model)),
+        "model": _model_text(fit.model),
+        "params": json.dumps(jax.tree.map(lambda x: list(np.shape(x)), fit.params)),
         "optimizer": json.dumps(fit.optimizer._asdict()),
         "settings": json.dumps(fit.settings or {}),
         "frame": fit.frame,
@@ -129,7 +119,6 @@ def _to_tree(fit) -> xr.DataTree:
                 "pos": (("pixel",), fit.data["pos"].to_value(u.kpc), {"units": "kpc"}),
                 "vel": (("pixel",), fit.data["vel"].to_value(VELOCITY), {"units": "kpc / Myr"}),
             }
-            | _model_arrays(fit.model)
         ),
     }
     if fit.samples is not None and fit.state is not None:
@@ -155,20 +144,10 @@ def _integers(tree: dict) -> dict:
 
 def _from_tree(tree: xr.DataTree) -> dict:
     settings = _integers(json.loads(tree.attrs["model"]))
+    model = MODELS[settings.pop("kind")].from_settings(settings)
     constant = tree["constant_data"]
-    orders = list(settings["e_signs"])
-    label_knots = constant["label_knots"].values
-    e_knots = {m: constant[f"e_knots_{m}"].values for m in orders}
-    model = TorusImaging1DSpline(label_knots, e_knots, **settings)
-    layout = Layout.of(
-        {
-            "pos0": 0.0,
-            "vel0": 0.0,
-            "ln_Omega0": 0.0,
-            "e_params": {m: {"vals": np.zeros(len(e_knots[m]) - 1)} for m in orders},
-            "label_params": {"label_vals": np.zeros(len(label_knots))},
-        }
-    )
+    shapes = _integers(json.loads(tree.attrs["params"]))
+    layout = Layout.of(jax.tree.map(np.zeros, shapes, is_leaf=lambda x: isinstance(x, list)))
     optimum = tree["optimum"]
     lower, upper = (layout.unflatten(optimum[k].values) for k in ("lower", "upper"))
     data = {

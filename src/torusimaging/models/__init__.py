@@ -1,4 +1,15 @@
+from .density import FreeDensity, Layer, LayeredDensity, UserDensity, solar_layers
+from .potential import TorusImaging1DPotential
 from .spline import TorusImaging1DSpline
 from .user import TorusImaging1D
 
-__all__ = ["TorusImaging1D", "TorusImaging1DSpline"]
+__all__ = [
+    "FreeDensity",
+    "Layer",
+    "LayeredDensity",
+    "TorusImaging1D",
+    "TorusImaging1DPotential",
+    "TorusImaging1DSpline",
+    "UserDensity",
+    "solar_layers",
+]

@@ -12,7 +12,8 @@ from astropy.table import QTable
 from jaxtyping import Array
 
 from .. import actions, likelihoods
-from ..foliation import FourierFoliation
+from ..foliation import FourierFoliation, PotentialFoliation
+from ..foliation.density import G
 from ..inference import laplace, nuts, optimize
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from ..units import internal
@@ -21,8 +22,6 @@ from .pixels import VELOCITY, Map, pad, read_map, require_x64
 from .samples import Samples, SampleState
 
 ACCELERATION = u.kpc / u.Myr**2
-# astropy.constants.G.to_value("kpc3 / (Msun Myr2)")
-G = 4.498502151469554e-12
 
 
 @eqx.filter_jit
@@ -31,17 +30,15 @@ def _constrain(bounds: Bounds, z: Array) -> Array:
 
 
 @eqx.filter_jit
-def _orbits(model, params, r_e_max, pos, vel):
-    foliation = model.foliation(params)
-    table = actions.tabulate(foliation, r_e_max)
-    return actions.orbits(foliation, table, pos, vel)
+def _orbits(model, params, pos, vel):
+    return model.orbits(params, pos, vel)
 
 
 class OrbitModel(eqx.Module):
     """A map of a label over the (pos, vel) plane whose contours are orbits (abstract)."""
 
     @abc.abstractmethod
-    def foliation(self, params: dict) -> FourierFoliation:
+    def foliation(self, params: dict) -> FourierFoliation | PotentialFoliation:
         """The orbits for a set of parameters."""
 
     @abc.abstractmethod
@@ -57,8 +54,34 @@ class OrbitModel(eqx.Module):
         """A further term of minus the ln prior that is no sum of squares."""
 
     @abc.abstractmethod
-    def r_e_max(self, params: dict) -> Array:
-        """The elliptical radius at which the model ends."""
+    def reach(self, params: dict) -> Array:
+        """The height (kpc) above the plane's centre up to which the model has values."""
+
+    @abc.abstractmethod
+    def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
+        """Action-angle variables at plain positions and velocities, shape (n,)."""
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that make no model; all do here."""
+        return None
+
+    def floats(self, params: dict) -> dict:
+        """A copy of the caller's parameters as float arrays; the caller's are never touched.
+
+        Raises ``ValueError`` where a part is missing or the parameters make no model.
+        """
+        if missing := [name for name in self.parts if name not in params]:
+            raise ValueError(
+                f"params must have {', '.join(self.parts)}, but {', '.join(missing)} is missing."
+            )
+        out = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), params)
+        self.check(out)
+        return out
 
     # -- what a set of parameters says -------------------------------------------------------
 
@@ -69,14 +92,14 @@ class OrbitModel(eqx.Module):
     def get_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
         """The model's label at (pos, vel), quantities of one shape; an array of that shape."""
         p, v = _plane(pos, vel)
-        return np.asarray(_label(self, _floats(params), p, v))
+        return np.asarray(_label(self, self.floats(params), p, v))
 
     def compute_elliptical(
         self, pos: u.Quantity, vel: u.Quantity, params: dict
     ) -> tuple[u.Quantity, u.Quantity]:
         """Elliptical radius (kpc Myr^-1/2) and angle (rad, in [0, 2 pi)) of points."""
         p, v = _plane(pos, vel)
-        r_e, theta = self.foliation(_floats(params)).elliptical(p, v)
+        r_e, theta = self.foliation(self.floats(params)).elliptical(p, v)
         return np.asarray(r_e) * u.kpc / u.Myr**0.5, np.asarray(theta) * u.rad
 
     def get_acceleration(self, pos: u.Quantity, params: dict) -> u.Quantity:
@@ -92,13 +115,17 @@ class OrbitModel(eqx.Module):
         return -self._axis(pos, params)[1] / (4 * np.pi * G) * u.Msun / u.kpc**3
 
     def get_surface_density(self, height: u.Quantity, params: dict) -> u.Quantity:
-        """Mass within +-height of the plane's centre, |a| / (2 pi G), in Msun/kpc^2."""
-        h = u.Quantity(internal(height, u.kpc, "height") + np.asarray(params["pos0"]), u.kpc)
-        return -self._axis(h, params)[0] / (2 * np.pi * G) * u.Msun / u.kpc**2
+        """Mass within +-height of the plane's centre, in Msun/kpc^2.
+
+        [a(-height) - a(height)] / (4 pi G), which is |a| / (2 pi G) for a symmetric field.
+        """
+        h, centre = internal(height, u.kpc, "height"), np.asarray(params["pos0"])
+        above, below = (self._axis(u.Quantity(centre + x, u.kpc), params)[0] for x in (h, -h))
+        return (below - above) / (4 * np.pi * G) * u.Msun / u.kpc**2
 
     def _axis(self, pos: u.Quantity, params: dict) -> tuple[np.ndarray, np.ndarray]:
         p = jnp.asarray(internal(pos, u.kpc, "pos"))
-        a, slope = _axis(self, _floats(params), p)
+        a, slope = _axis(self, self.floats(params), p)
         return np.asarray(a), np.asarray(slope)
 
     def compute_action_angle(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> QTable:
@@ -111,9 +138,9 @@ class OrbitModel(eqx.Module):
         """
         require_x64()
         p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
-        params = _floats(params)
+        params = self.floats(params)
         shape = p.shape
-        out = _orbits(self, params, self.r_e_max(params), jnp.ravel(p), jnp.ravel(v))
+        out = _orbits(self, params, jnp.ravel(p), jnp.ravel(v))
         columns = [np.asarray(x).reshape(shape) for x in out]
         table = QTable()
         names = ("J", "theta", "Omega", "T")
@@ -130,13 +157,13 @@ class OrbitModel(eqx.Module):
     def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err) -> float:
         """Normalised ln likelihood of pixel means with normal errors."""
         data = read_map({"pos": pos, "vel": vel, "label": label, "label_err": label_err})
-        fit = _label(self, _floats(params), data.pos, data.vel)
+        fit = _label(self, self.floats(params), data.pos, data.vel)
         return float(likelihoods.ln_gaussian(fit, data.label, data.label_err))
 
     def ln_poisson_likelihood(self, params: dict, pos, vel, counts) -> float:
         """Normalised ln likelihood of pixel counts, whose ln rate is the model's label."""
         data = read_map({"pos": pos, "vel": vel, "counts": counts}, "poisson")
-        fit = _label(self, _floats(params), data.pos, data.vel)
+        fit = _label(self, self.floats(params), data.pos, data.vel)
         return float(likelihoods.ln_poisson(fit, data.label))
 
     def objective_gaussian(self, params: dict, pos, vel, label, label_err) -> float:
@@ -150,7 +177,7 @@ class OrbitModel(eqx.Module):
         return self._objective("poisson", params, data)
 
     def _objective(self, kind: str, params: dict, data: Map) -> float:
-        params = _floats(params)
+        params = self.floats(params)
         layout = Layout.of(params)
         bounds = make_bounds(layout, params, None)
         x = layout.flatten(params)
@@ -181,7 +208,7 @@ class OrbitModel(eqx.Module):
                 f"objective must be one of {', '.join(OBJECTIVES)}, but {objective!r} was given."
             )
         pixels = read_map(data, objective)
-        params0 = _floats(params0)
+        params0 = self.floats(params0)
         layout = Layout.of(params0)
         limits = make_bounds(layout, params0, bounds)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
@@ -230,7 +257,7 @@ class OrbitModel(eqx.Module):
             if n < 1:
                 raise ValueError(f"{name} must be at least 1, but {n} was given.")
         data = read_map(bdata)
-        p0 = _floats(p0)
+        p0 = self.floats(p0)
         layout = Layout.of(p0)
         limits = make_bounds(layout, p0, bounds)
         args = (self, limits, layout, pad(data))
@@ -261,7 +288,7 @@ class OrbitModel(eqx.Module):
         ``Layout.of(params).names()``.  Raises ``ValueError`` where the curvature is not positive:
         a negative variance is never reported as zero.
         """
-        params = _floats(params)
+        params = self.floats(params)
         layout = Layout.of(params)
         pixels = read_map(data, objective)
         pixels = pixels if objective == "poisson" else pad(pixels)
@@ -273,7 +300,7 @@ class OrbitModel(eqx.Module):
     def get_crlb_uncertainties(self, params: dict, data: dict, objective: str = "gaussian") -> dict:
         """Standard deviations of the parameters, nested like them (see `get_crlb`)."""
         cov = self.get_crlb(params, data, objective)
-        layout = Layout.of(_floats(params))
+        layout = Layout.of(self.floats(params))
         return jax.tree.map(np.asarray, layout.unflatten(jnp.sqrt(jnp.diag(cov))))
 
     def get_crlb_error_samples(
@@ -290,27 +317,13 @@ class OrbitModel(eqx.Module):
         A sequence of `size` parameter dictionaries, or one dictionary of stacked arrays.
         """
         cov = self.get_crlb(params, data, objective)
-        params = _floats(params)
+        params = self.floats(params)
         layout = Layout.of(params)
         rng = np.random.default_rng(seed)
         draws = rng.multivariate_normal(np.asarray(layout.flatten(params)), cov, size=size)
         return Samples(draws, layout) if list_of_samples else layout.unflatten(draws)
 
     unpack_bounds = staticmethod(unpack_bounds)
-
-    def check_e_funcs(self, params: dict, r_e_max: float | None = None) -> tuple[bool, np.ndarray]:
-        """Whether no contours cross inside `r_e_max` (internal units; default: the last knot).
-
-        `params` is a full set of parameters or its ``e_params``.  Returns the verdict and dr/dr_e
-        on a grid of (r_e, theta_e), shape (128, 65).
-        """
-        if "e_params" not in params:
-            params = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": 0.0, "e_params": params}
-        params = _floats(params)
-        limit = self.r_e_max(params) if r_e_max is None else r_e_max
-        r_e = jnp.linspace(0.0, 1.0, 128)[:, None] * limit
-        slope = self.foliation(params).distort_slope(r_e, jnp.linspace(0.0, jnp.pi, 65))
-        return bool(jnp.all(slope > 0)), np.asarray(slope)
 
 
 @eqx.filter_jit
@@ -326,7 +339,7 @@ def _label(model, params, pos, vel):
 @eqx.filter_jit
 def _axis(model, params, pos):
     foliation = model.foliation(params)
-    inside = jnp.sqrt(foliation.omega0) * jnp.abs(pos - foliation.pos0) <= model.r_e_max(params)
+    inside = jnp.abs(pos - foliation.pos0) <= model.reach(params)
     nan = jnp.where(inside, 0.0, jnp.nan)
     return foliation.acceleration(pos) + nan, foliation.acceleration_slope(pos) + nan
 
@@ -341,16 +354,3 @@ def _plane(pos: u.Quantity, vel: u.Quantity) -> tuple[Array, Array]:
                 f"pos and vel must have equal shapes, but {p.shape} and {v.shape} were given."
             ) from None
     return jnp.asarray(p), jnp.asarray(v)
-
-
-def _floats(params: dict) -> dict:
-    """A copy of the caller's parameters as float arrays; the caller's own are never touched.
-
-    Raises ``ValueError`` where a part is missing.
-    """
-    parts = ("pos0", "vel0", "ln_Omega0", "e_params")
-    if missing := [name for name in parts if name not in params]:
-        raise ValueError(
-            f"params must have {', '.join(parts)}, but {', '.join(missing)} is missing."
-        )
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype=float), params)

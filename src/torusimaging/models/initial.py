@@ -9,6 +9,8 @@ from .pixels import read_map
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
 TYPICAL_DISTORTION = {2: 0.4, 4: 0.02}
+# A drop of chi^2 for four coefficients that noise exceeds once in 1e4 maps.
+MIN_GRADIENT = 24.0
 # Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
 CORE = 0.08
 
@@ -73,6 +75,33 @@ def guess(binned_data: dict) -> Guess:
         pos_range=float(np.ptp(pos)),
         vel_range=float(np.ptp(vel)),
     )
+
+
+def check_gradient(binned_data: dict) -> None:
+    """Raise a ``ValueError`` where the label is as well described by a constant.
+
+    A quadratic in pos and vel with four more coefficients must lower chi^2 (of labels, or of
+    counts with Poisson errors) by more than 24, which noise does once in 1e4 maps.
+    """
+    kind = "gaussian" if "label" in binned_data else "poisson"
+    data = read_map(binned_data, kind)
+    x, y = (np.asarray(c) / np.std(c) for c in (data.pos, data.vel))
+    if kind == "gaussian":
+        label, error = np.asarray(data.label), np.asarray(data.label_err)
+    else:
+        label = np.asarray(data.label)
+        error = np.sqrt(np.maximum(label, 1.0))
+    design = np.stack([np.ones_like(x), x, y, x**2, y**2], axis=1) / error[:, None]
+    chi2 = [
+        np.sum((label / error - d @ np.linalg.lstsq(d, label / error, rcond=None)[0]) ** 2)
+        for d in (design[:, :1], design)
+    ]
+    if not chi2[0] - chi2[1] > MIN_GRADIENT:
+        raise ValueError(
+            "label must change over the map, but a constant describes it as well (chi^2 falls by "
+            f"only {chi2[0] - chi2[1]:.3g} for four more coefficients): such data cannot "
+            "constrain the orbits."
+        )
 
 
 def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:

@@ -9,13 +9,13 @@ from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals
 from ..splines import QuadraticSpline, check_knots
 from . import initial
-from .base import OrbitModel
+from .fourier import FourierModel
 from .user import check_orders
 
 PRIORS = ("default", "price-whelan25")
 
 
-class TorusImaging1DSpline(OrbitModel):
+class TorusImaging1DSpline(FourierModel):
     r"""Orbits and labels from splines of the ln-slopes at knots.
 
     ``params`` holds pos0 (kpc), vel0 (kpc/Myr), ln_Omega0 (rad/Myr),
@@ -159,6 +159,30 @@ class TorusImaging1DSpline(OrbitModel):
         model = cls(label, knots, e_signs, units, **options)
         params = initial.start(model, guess)
         return model, initial.bounds(params, guess), params
+
+    def settings(self) -> dict:
+        """The arguments that make this model, as numbers and lists."""
+        knots = {m: np.asarray(k).tolist() for m, k in self.e_knots.items()}
+        return {
+            "label_knots": np.asarray(self.label_knots).tolist(),
+            "e_knots": knots,
+            "e_signs": dict(zip(self.orders, self.e_signs, strict=True)),
+            "label_sign": self.label_sign,
+            "convention": self.convention,
+            "prior": self.prior,
+            "label_l2_sigma": float(self.label_sigmas[0]),
+            "label_smooth_sigma": float(self.label_sigmas[1]),
+            "e_l2_sigmas": {m: float(s[0]) for m, s in self.e_sigmas.items()},
+            "e_smooth_sigmas": {m: float(s[1]) for m, s in self.e_sigmas.items()},
+            "dacc_strength": float(self.dacc_strength),
+            "references": {"label": float(self.label_reference)}
+            | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "TorusImaging1DSpline":
+        """The model of `settings`."""
+        return cls(**settings)
 
     @property
     def _label_knots(self) -> np.ndarray:

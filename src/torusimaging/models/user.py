@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..foliation import FourierFoliation, UserFunction
-from .base import OrbitModel
+from .fourier import FourierModel
 
 CONVENTIONS = ("pv", "vp")
 
@@ -23,7 +23,7 @@ def check_orders(orders, convention: str) -> None:
         raise ValueError(f"convention must be 'pv' or 'vp', but {convention!r} was given.")
 
 
-class TorusImaging1D(OrbitModel):
+class TorusImaging1D(FourierModel):
     """Orbits and labels from arbitrary JAX functions.
 
     Parameters

@@ -1,12 +1,13 @@
 """Checks that several figures share."""
 
-KEYS = ("pos0", "vel0", "ln_Omega0", "label_params", "e_params")
+from ..models.base import OrbitModel
 
 
-def check_params(params: dict, name: str = "params") -> None:
-    """Raise a ``ValueError`` unless `params` is a full set of a model's parameters."""
-    missing = [k for k in KEYS if k not in params]
+def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
+    """Raise a ``ValueError`` unless `params` is a full set of the parameters of `model`."""
+    parts = tuple(dict.fromkeys((*model.parts, "label_params")))
+    missing = [k for k in parts if k not in params]
     if missing:
         raise ValueError(
-            f"{name} must have {', '.join(KEYS)}, but {', '.join(missing)} is missing."
+            f"{name} must have {', '.join(parts)}, but {', '.join(missing)} is missing."
         )

@@ -52,10 +52,10 @@ def plot_data_models_residual(
         raise ValueError(f"vlim_residual must be a number > 0, not {vlim_residual!r}.")
     pixels = Pixels.of(binned_data, ("label",), usys)
     label = _label(binned_data, pixels)
-    check_params(params_fit, "params_fit")
+    check_params(model, params_fit, "params_fit")
     sets = {"model": params_fit}
     if params_init is not None:
-        check_params(params_init, "params_init")
+        check_params(model, params_init, "params_init")
         sets = {"initial model": params_init, "best-fit model": params_fit}
     pos, vel = binned_data["pos"], binned_data["vel"]
     models = {title: np.ravel(model.get_label(pos, vel, p)) for title, p in sets.items()}

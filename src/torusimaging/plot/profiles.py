@@ -46,9 +46,9 @@ def plot_acceleration_density(
     Returns the figure and its axes, shape (2,).  Raises ``ValueError`` for a bad `pos`, `truth` or
     number of draws and for an empty `samples`, `UnitError` for a `pos` without a unit of length.
     """
-    check_params(params)
+    check_params(model, params)
     if pos is None:
-        reach = float(model.r_e_max(params)) / np.exp(0.5 * float(params["ln_Omega0"]))
+        reach = float(model.reach(params))
         # Just inside the end, so that rounding leaves the last point its value.
         pos = (float(params["pos0"]) + np.linspace(-1, 1, N_POINTS) * reach * (1 - 1e-9)) * u.kpc
     z = internal(pos, u.kpc, "pos")

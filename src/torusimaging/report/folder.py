@@ -12,7 +12,6 @@ import numpy as np
 
 from .. import plot
 from ..mock import MockSurvey
-from ..models.samples import Samples
 from ..results import Fit
 from .tables import describe, text_table
 
@@ -97,7 +96,7 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
         truth=None if truth is None else truth.potential,
     )[0]
     if fit.samples is not None:
-        out["corner"] = lambda samples=fit.samples: _corner(samples)
+        out["corner"] = lambda: _corner(fit)
     if truth is not None:
         out["actions"] = lambda: _actions(fit, truth)
     return out
@@ -109,14 +108,16 @@ def _titled(figure_axes, title: str):
     return figure
 
 
-def _corner(samples: Samples):
-    """Covariances of the centre, the frequency and the label's value at the centre."""
-    scale = {"pos0": (1e3, "$z_0$ [pc]"), "vel0": (977.79222, "$v_{z,0}$ [km/s]")}
-    scale |= {"ln_Omega0": (1.0, r"$\ln\Omega_0$ [rad/Myr]")}
-    columns = [samples.draws[:, samples.names.index(n)] * f for n, (f, _) in scale.items()]
-    draws = np.stack(columns)
-    labels = [text for _, text in scale.values()]
-    return plot.plot_cov_corner(np.cov(draws), mean=draws.mean(axis=1), labels=labels)[0]
+def _corner(fit: Fit):
+    """Covariances of the centre and the frequency of small oscillations."""
+    draws = fit.draws(1000)
+    columns = [
+        [1e3 * float(p["pos0"]) for p in draws],
+        [977.79222 * float(p["vel0"]) for p in draws],
+        [float(np.log(fit.model.foliation(p).omega0)) for p in draws],
+    ]
+    labels = ["$z_0$ [pc]", "$v_{z,0}$ [km/s]", r"$\ln\Omega_0$ [rad/Myr]"]
+    return plot.plot_cov_corner(np.cov(columns), mean=np.mean(columns, axis=1), labels=labels)[0]
 
 
 def _actions(fit: Fit, truth: MockSurvey):

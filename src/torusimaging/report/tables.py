@@ -53,7 +53,6 @@ def describe(fit: Fit) -> str:
     ]
     if fit.state is not None:
         lines.insert(1, fit.state.verdict)
-        end = float(fit.model.r_e_max(fit.params))
-        height = end / np.sqrt(np.exp(float(fit.params["ln_Omega0"])))
+        height = float(fit.model.reach(fit.params))
         lines.append(f"The model's orbits reach |z| = {height:.2f} kpc.")
     return "\n".join(lines)

@@ -12,15 +12,12 @@ These depend on r (and, for theta, on theta_e) alone: they are tabulated once fo
 parameters, and a star then costs one forward map and a few interpolations.
 """
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from .foliation import FourierFoliation, solve_r_e
-
-INSIDE, BEYOND, NOT_FINITE = 0, 1, 2
+from ..foliation import FourierFoliation, solve_r_e
+from .tables import BEYOND, INSIDE, NOT_FINITE, Orbits, cubic_rows, hermite_rows, interpolate_rows
 
 
 class OrbitTable(eqx.Module):
@@ -38,16 +35,6 @@ class OrbitTable(eqx.Module):
     def r(self) -> Float[Array, " n"]:
         """Orbit radii of the rows, from 0 to r_max."""
         return jnp.linspace(0.0, 1.0, self.omega.shape[0]) * self.r_max
-
-
-class Orbits(NamedTuple):
-    """Action-angle variables of stars (kpc^2/Myr, rad, rad/Myr, Myr) with a flag for each."""
-
-    J: Float[Array, " s"]
-    theta: Float[Array, " s"]
-    Omega: Float[Array, " s"]
-    T: Float[Array, " s"]
-    flag: Int[Array, " s"]
 
 
 def last_radius(foliation: FourierFoliation, r_e_max: Array, n_r: int = 512, n_theta: int = 65):
@@ -108,41 +95,6 @@ def tabulate(
     )
 
 
-def _cubic_rows(x: Array, n: int) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-    """Row and weights of four-point Lagrange interpolation at x in [0, 1] on n even nodes."""
-    s = x * (n - 1)
-    row = jnp.clip(jnp.floor(s).astype(jnp.int32), 1, n - 3)
-    t = s - row
-    return row - 1, (
-        -t * (t - 1) * (t - 2) / 6,
-        (t + 1) * (t - 1) * (t - 2) / 2,
-        -(t + 1) * t * (t - 2) / 2,
-        (t + 1) * t * (t - 1) / 6,
-    )
-
-
-def _interpolate(column: Array, row: Array, weights) -> Array:
-    return sum(w * column[row + k] for k, w in enumerate(weights))
-
-
-def _shift(table: OrbitTable, row: Array, weights, theta: Array) -> Array:
-    """Angle correction at theta in [0, period]: Hermite in theta, Lagrange in r."""
-    n = table.shift.shape[1] - 1
-    cell = table.period / n
-    s = theta / cell
-    i = jnp.clip(jnp.floor(s).astype(jnp.int32), 0, n - 1)
-    t = s - i
-    h00, h10 = (1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2
-    h01, h11 = t**2 * (3 - 2 * t), t**2 * (t - 1)
-    flat, slope, width = table.shift.ravel(), table.shift_slope.ravel(), n + 1
-    out = jnp.zeros_like(theta)
-    for k, w in enumerate(weights):
-        at = (row + k) * width + i
-        value = h00 * flat[at] + h01 * flat[at + 1]
-        out = out + w * (value + cell * (h10 * slope[at] + h11 * slope[at + 1]))
-    return out
-
-
 def _canonical(table: OrbitTable, even: bool, row, weights, theta_e: Array) -> Array:
     """F(theta_e) for any theta_e in [0, 2 pi), by the symmetries of the cosine series."""
     flip = theta_e > jnp.pi
@@ -152,7 +104,7 @@ def _canonical(table: OrbitTable, even: bool, row, weights, theta_e: Array) -> A
         far = folded > jnp.pi / 2
         folded = jnp.where(far, jnp.pi - folded, folded)
         sign = jnp.where(far, -sign, sign)
-    return theta_e + sign * _shift(table, row, weights, folded)
+    return theta_e + sign * hermite_rows(table.shift, table.shift_slope, table.period, row, weights, folded)
 
 
 @eqx.filter_jit
@@ -169,14 +121,14 @@ def orbits(foliation: FourierFoliation, table: OrbitTable, pos: Array, vel: Arra
     inside = finite & (r <= table.r_max) & reach
     flag = jnp.where(finite, jnp.where(inside, INSIDE, BEYOND), NOT_FINITE)
     x = jnp.where(inside, r / table.r_max, 0.0)
-    row, weights = _cubic_rows(x, table.omega.shape[0])
+    row, weights = cubic_rows(x, table.omega.shape[0])
     theta_e = jnp.where(inside, theta_e, 0.0)
     theta = _canonical(table, foliation.even, row, weights, theta_e)
     if foliation.convention == "vp":
         right = jnp.full_like(theta_e, jnp.pi / 2)
         theta = _canonical(table, foliation.even, row, weights, right) - theta
-    action = 0.5 * r**2 * _interpolate(table.action_ratio, row, weights)
-    omega = _interpolate(table.omega, row, weights)
+    action = 0.5 * r**2 * interpolate_rows(table.action_ratio, row, weights)
+    omega = interpolate_rows(table.omega, row, weights)
     nan = jnp.where(inside, 0.0, jnp.nan)
     theta = jnp.mod(theta, 2 * jnp.pi)
     return Orbits(action + nan, theta + nan, omega + nan, 2 * jnp.pi / omega + nan, flag)

@@ -1,0 +1,17 @@
+"""Actions, angles and frequencies of stars in every orbit family."""
+
+from .fourier import OrbitTable, last_radius, orbits, tabulate
+from .potential import potential_orbits
+from .tables import BEYOND, INSIDE, NOT_FINITE, Orbits
+
+__all__ = [
+    "BEYOND",
+    "INSIDE",
+    "NOT_FINITE",
+    "OrbitTable",
+    "Orbits",
+    "last_radius",
+    "orbits",
+    "potential_orbits",
+    "tabulate",
+]

@@ -1,0 +1,368 @@
+"""Forms of the mass density: their parameters, priors and starts."""
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import astropy.units as u
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..foliation.density import FOUR_PI_G, KINDS, FunctionSide, LayeredSide, LinearSide, Side
+from ..foliation.potential import OrbitGrid
+from ..splines import check_knots
+from ..units import internal
+
+DENSITY = u.Msun / u.kpc**3
+# The default prior's shape: most mass in a layer of this fraction of the data's height, and a
+# background of this fraction of the midplane's density.
+REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
+
+
+class DensityForm(eqx.Module):
+    """A parametrised density above and below the plane, with a prior (abstract)."""
+
+    @abc.abstractmethod
+    def sides(self, params: dict) -> tuple[Side, Side | None]:
+        """The density above and, where it differs, below the plane."""
+
+    @abc.abstractmethod
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior."""
+
+    @abc.abstractmethod
+    def start(self) -> dict:
+        """The prior's centre."""
+
+    def grid(self, top: float) -> OrbitGrid:
+        """Orbits up to the height `top` (kpc) for densities of this form."""
+        return OrbitGrid.reaching(top, nodes=40)
+
+    def dark_side(self, params: dict) -> Side | None:
+        """The dark matter's part of the density, where the form has one."""
+        return None
+
+    def settings(self) -> dict:
+        """The arguments that make this form, as numbers and lists; a ``ValueError`` for code."""
+        raise ValueError("a density that is a function cannot be saved: it is code, not numbers.")
+
+
+class FreeDensity(DensityForm):
+    r"""A positive density that is straight between knots in the height and constant beyond.
+
+    Parameters ``ln_rho``, one for each knot (Msun/kpc^3), and with ``asymmetric`` ``ln_rho_below``,
+    one for each knot but the first, which both sides share.  With d_i = ln rho_i - ln reference_i
+    the prior is normal: d_0 of sd `level_sigma`, d_i - d_{i-1} of sd `step_sigma`, and a random
+    walk of sd `smooth_sigma` in those steps.  In the asymmetric form the ratio of the two sides
+    has steps of sd `asymmetry_sigma`.
+
+    Raises ``ValueError`` for knots that do not increase from 0 and for sds that are not positive.
+    """
+
+    knots: Float[Array, " k"]
+    reference: Float[Array, " k"]
+    sigmas: Float[Array, " 4"]
+    asymmetric: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        knots,
+        reference,
+        asymmetric: bool = False,
+        level_sigma: float = 1.0,
+        step_sigma: float = 0.8,
+        smooth_sigma: float = 0.5,
+        asymmetry_sigma: float = 0.3,
+    ):
+        check_knots(knots, "density_knots")
+        if np.asarray(knots)[0] != 0:
+            raise ValueError(f"density_knots must start at 0, but start at {knots[0]}.")
+        sigmas = {
+            "level_sigma": level_sigma,
+            "step_sigma": step_sigma,
+            "smooth_sigma": smooth_sigma,
+            "asymmetry_sigma": asymmetry_sigma,
+        }
+        for name, value in sigmas.items():
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+        self.knots = jnp.asarray(knots, float)
+        self.reference = jnp.broadcast_to(jnp.asarray(reference, float), self.knots.shape)
+        self.sigmas = jnp.asarray(list(sigmas.values()), float)
+        self.asymmetric = bool(asymmetric)
+
+    @classmethod
+    def about(cls, knots, omega0: float, height: float, **options) -> "FreeDensity":
+        """The form with a reference of frequency `omega0` for data up to `height` (kpc)."""
+        check_knots(knots, "density_knots")
+        return cls(knots, np.log(reference_density(knots, omega0, height)), **options)
+
+    def sides(self, params: dict) -> tuple[Side, Side | None]:
+        """The density above and, where it differs, below the plane."""
+        ln_rho = params["ln_rho"]
+        above = LinearSide(self.knots, jnp.exp(ln_rho))
+        if not self.asymmetric:
+            return above, None
+        both = jnp.concatenate([ln_rho[:1], params["ln_rho_below"]])
+        return above, LinearSide(self.knots, jnp.exp(both))
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior."""
+        level, step, smooth, ratio = self.sigmas
+        off = params["ln_rho"] - self.reference
+        steps = jnp.diff(off)
+        terms = [off[:1] / level, steps / step, jnp.diff(steps) / smooth]
+        if self.asymmetric:
+            other = jnp.concatenate([jnp.zeros(1), params["ln_rho_below"] - params["ln_rho"][1:]])
+            terms.append(jnp.diff(other) / ratio)
+        return jnp.concatenate(terms)
+
+    def start(self) -> dict:
+        """The prior's centre."""
+        ln_rho = np.array(self.reference)
+        return {"ln_rho": ln_rho} | ({"ln_rho_below": ln_rho[1:]} if self.asymmetric else {})
+
+    def settings(self) -> dict:
+        """The arguments that make this form, as numbers and lists."""
+        names = ("level_sigma", "step_sigma", "smooth_sigma", "asymmetry_sigma")
+        return {
+            "form": "free",
+            "knots": np.asarray(self.knots).tolist(),
+            "reference": np.asarray(self.reference).tolist(),
+            "asymmetric": self.asymmetric,
+        } | dict(zip(names, np.asarray(self.sigmas).tolist(), strict=True))
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "FreeDensity":
+        """The form of `settings`."""
+        return cls(**settings)
+
+    def grid(self, top: float) -> OrbitGrid:
+        """Orbits up to the height `top` (kpc), with rules split at the knots."""
+        return OrbitGrid.for_knots(top, np.asarray(self.knots))
+
+
+def reference_density(z, omega0: float, height: float) -> np.ndarray:
+    """A disc in a background with 4 pi G rho(0) = omega0^2, for data up to `height`; Msun/kpc^3."""
+    x = np.asarray(z, dtype=float) / (REFERENCE_HEIGHT * height)
+    disc = (1 - REFERENCE_BACKGROUND) / np.cosh(np.minimum(x, 300.0)) ** 2
+    return omega0**2 / FOUR_PI_G * (disc + REFERENCE_BACKGROUND)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One component of a layered density, with log-normal priors.
+
+    Parameters
+    ----------
+    name : its name in the parameters
+    kind : "sech2" (rho sech^2(z/h)), "exponential" (rho exp(-|z|/h)) or "constant"
+    rho : midplane density (quantity, or Msun/kpc^3)
+    rho_sigma : sd of ln rho
+    height : scale height h (quantity, or kpc); not used by "constant"
+    height_sigma : sd of ln h
+    dark : whether it counts as dark matter
+
+    Raises ``ValueError`` for an unknown kind and numbers that are not positive, `UnitError` for a
+    quantity of the wrong dimension.
+    """
+
+    name: str
+    kind: str
+    rho: float | u.Quantity
+    rho_sigma: float
+    height: float | u.Quantity = 1.0
+    height_sigma: float = 0.2
+    dark: bool = False
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(
+                f"the kind of layer {self.name!r} must be one of {', '.join(KINDS)}, but "
+                f"{self.kind!r} was given."
+            )
+        rho = float(internal(self.rho, DENSITY, f"rho of {self.name}", allow_plain=True))
+        height = float(internal(self.height, u.kpc, f"height of {self.name}", allow_plain=True))
+        numbers = {"rho": rho, "height": height} | {
+            k: getattr(self, k) for k in ("rho_sigma", "height_sigma")
+        }
+        for name, value in numbers.items():
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(
+                    f"{name} of layer {self.name!r} must be positive, but {value!r} was given."
+                )
+        object.__setattr__(self, "rho", rho)
+        object.__setattr__(self, "height", height)
+
+
+def solar_layers() -> tuple[Layer, ...]:
+    """Gas, two stellar discs and dark matter as the census of the solar neighbourhood has them.
+
+    Gas: midplane density 0.041 +- 0.004 Msun/pc^3 and surface density 13.7 +- 1.6 Msun/pc^2, which
+    a sech^2 layer has at h = 0.167 kpc; stars: 0.043 +- 0.004 Msun/pc^3 and 33.4 +- 3 Msun/pc^2
+    (McKee, Parravano & Hollenbach 2015, arXiv:1509.05334).  The stars are divided into exponential
+    discs of 300 +- 50 and 900 +- 180 pc with 12 % of the midplane's density in the thicker one
+    (Juric et al. 2008, arXiv:astro-ph/0510520; Bland-Hawthorn & Gerhard 2016, arXiv:1602.07702).
+    The dark matter has a wide prior (sd 0.7 in ln) about 0.013 Msun/pc^3.
+    """
+    per_cubic_pc = 1e9
+    return (
+        Layer("gas", "sech2", 0.041 * per_cubic_pc, 0.10, 0.167, 0.15),
+        Layer("thin_disc", "exponential", 0.038 * per_cubic_pc, 0.10, 0.30, 0.17),
+        Layer("thick_disc", "exponential", 0.005 * per_cubic_pc, 0.40, 0.90, 0.20),
+        Layer("dark_matter", "constant", 0.013 * per_cubic_pc, 0.70, dark=True),
+    )
+
+
+class LayeredDensity(DensityForm):
+    """A sum of named layers with parameters ``{name: {"ln_rho", "ln_h"}}`` (Msun/kpc^3, kpc).
+
+    With ``asymmetric`` each layer but the constant ones has a height of its own below the plane,
+    ``ln_h_below``, whose ratio to the one above has a normal prior of sd `asymmetry_sigma` in ln.
+
+    Raises ``ValueError`` for no layer and for equal names.
+    """
+
+    layers: tuple[Layer, ...] = eqx.field(static=True)
+    asymmetric: bool = eqx.field(static=True)
+    asymmetry_sigma: float = eqx.field(static=True)
+
+    def __init__(
+        self, layers: Sequence[Layer], asymmetric: bool = False, asymmetry_sigma: float = 0.3
+    ):
+        names = [layer.name for layer in layers]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"layers must have different names and be at least one, not {names}.")
+        self.layers = tuple(layers)
+        self.asymmetric = bool(asymmetric)
+        self.asymmetry_sigma = float(asymmetry_sigma)
+
+    def _side(self, params: dict, key: str, dark_only: bool = False) -> LayeredSide:
+        chosen = [layer for layer in self.layers if layer.dark or not dark_only]
+        own = [params[layer.name] for layer in chosen]
+        return LayeredSide(
+            tuple(layer.kind for layer in chosen),
+            tuple(jnp.exp(p["ln_rho"]) for p in own),
+            tuple(jnp.exp(p[key if key in p else "ln_h"]) if "ln_h" in p else 1.0 for p in own),
+        )
+
+    def sides(self, params: dict) -> tuple[Side, Side | None]:
+        """The density above and, where it differs, below the plane."""
+        below = self._side(params, "ln_h_below") if self.asymmetric else None
+        return self._side(params, "ln_h"), below
+
+    def settings(self) -> dict:
+        """The arguments that make this form, as numbers and lists."""
+        return {
+            "form": "layered",
+            "layers": [asdict(layer) for layer in self.layers],
+            "asymmetric": self.asymmetric,
+            "asymmetry_sigma": self.asymmetry_sigma,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "LayeredDensity":
+        """The form of `settings`."""
+        return cls(**(settings | {"layers": [Layer(**own) for own in settings["layers"]]}))
+
+    def dark_side(self, params: dict) -> Side | None:
+        """The layers that count as dark matter."""
+        if not any(layer.dark for layer in self.layers):
+            return None
+        return self._side(params, "ln_h", dark_only=True)
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior."""
+        terms = []
+        for layer in self.layers:
+            own = params[layer.name]
+            terms.append((own["ln_rho"] - np.log(layer.rho)) / layer.rho_sigma)
+            if "ln_h" in own:
+                terms.append((own["ln_h"] - np.log(layer.height)) / layer.height_sigma)
+            if "ln_h_below" in own:
+                terms.append((own["ln_h_below"] - own["ln_h"]) / self.asymmetry_sigma)
+        return jnp.stack(terms)
+
+    def start(self) -> dict:
+        """The prior's centre."""
+        out = {}
+        for layer in self.layers:
+            height = np.float64(np.log(layer.height))
+            out[layer.name] = {"ln_rho": np.float64(np.log(layer.rho))}
+            if layer.kind != "constant":
+                out[layer.name] |= {"ln_h": height}
+                out[layer.name] |= {"ln_h_below": height} if self.asymmetric else {}
+        return out
+
+
+class UserDensity(DensityForm):
+    """A user's own smooth density ``function(z, **params)``, element by element, in Msun/kpc^3.
+
+    z is the height above the plane in kpc; with ``asymmetric`` it is negative below, otherwise the
+    function is called with |z| alone.  `params` maps each parameter to its start and the sd of
+    its normal prior about it.  A set of parameters whose density is negative anywhere below
+    `height` (kpc) has no probability.
+
+    Raises ``ValueError`` for a function that cannot be called and priors that are no such pairs.
+    """
+
+    function: Callable = eqx.field(static=True)
+    centre: dict
+    sigma: dict
+    height: float = eqx.field(static=True)
+    asymmetric: bool = eqx.field(static=True)
+
+    def __init__(self, function: Callable, params: dict, height: float, asymmetric: bool = False):
+        if not callable(function):
+            raise ValueError(f"density must be a function of z, not {function!r}.")
+        for name, pair in params.items():
+            if np.shape(pair) != (2,) or not (np.all(np.isfinite(pair)) and pair[1] > 0):
+                raise ValueError(
+                    f"density_params[{name!r}] must be a pair (start, sd > 0), but {pair!r} was "
+                    "given."
+                )
+        self.function = function
+        self.centre = {k: jnp.asarray(v[0], float) for k, v in params.items()}
+        self.sigma = {k: jnp.asarray(v[1], float) for k, v in params.items()}
+        self.height = float(height)
+        self.asymmetric = bool(asymmetric)
+
+    def sides(self, params: dict) -> tuple[Side, Side | None]:
+        """The density above and, where it differs, below the plane; NaN where one is negative."""
+        found = [FunctionSide(self.function, params, sign) for sign in self._signs]
+        x = jnp.linspace(0.0, self.height, 65)
+        lowest = jnp.min(jnp.stack([jnp.min(side.density(x)) for side in found]))
+        veto = jnp.where(lowest >= 0, 1.0, jnp.nan)
+        guarded = [
+            FunctionSide(self.function, params, sign, veto) for sign in self._signs
+        ]
+        return guarded[0], guarded[1] if self.asymmetric else None
+
+    @property
+    def _signs(self) -> tuple[int, ...]:
+        return (1, -1) if self.asymmetric else (1,)
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` where the density is negative, with the first such height."""
+        x = jnp.linspace(0.0, self.height, 1025)
+        for sign in self._signs:
+            rho = np.asarray(FunctionSide(self.function, params, sign).density(x))
+            bad = ~(rho >= 0)
+            if bad.any():
+                first = int(np.argmax(bad))
+                raise ValueError(
+                    "the density must not be negative, but is "
+                    f"{rho[first]:.4g} Msun/kpc^3 at z = {sign * float(x[first]):.4g} kpc."
+                )
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior."""
+        if not self.centre:
+            return jnp.zeros(0)
+        return jnp.stack([(params[k] - self.centre[k]) / self.sigma[k] for k in self.centre])
+
+    def start(self) -> dict:
+        """The given start."""
+        return {k: np.float64(v) for k, v in self.centre.items()}

@@ -1,0 +1,334 @@
+"""The potential family: orbits that obey one gravitational field."""
+
+from collections.abc import Callable, Sequence
+
+import astropy.units as u
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .. import actions
+from ..foliation.density import FOUR_PI_G, potential_matrix
+from ..foliation.potential import OrbitGrid, PotentialFoliation
+from ..priors import slope_residuals
+from ..splines import QuadraticSpline, check_knots
+from ..units import internal
+from . import initial
+from .base import OrbitModel
+from .density import (
+    DENSITY,
+    DensityForm,
+    FreeDensity,
+    Layer,
+    LayeredDensity,
+    UserDensity,
+    reference_density,
+    solar_layers,
+)
+from .pixels import read_map
+
+# The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
+# most at so many times the data's height.
+MARGIN, FARTHEST = 1.25, 5.0
+COVERAGE = 0.95
+FORMS = {"free": FreeDensity, "layered": LayeredDensity}
+
+
+class TorusImaging1DPotential(OrbitModel):
+    r"""Orbits in the potential of a positive density; labels are a function of r = sqrt(2 J).
+
+    Density, acceleration, actions, angles and frequencies belong to one field: contours cannot
+    cross and a_z has no jumps.  ``params`` holds pos0 (kpc), vel0 (kpc/Myr), ``density_params``
+    (see the form) and ``label_params["label_vals"]``: the label at r = 0 and, at the other knots,
+    the ln-slopes of label_sign * label or, with ``label_monotone=False``, the slopes in units of
+    exp(label_reference).
+
+    Parameters
+    ----------
+    label_knots : array, increasing, from 0 (unit of r: kpc Myr^-1/2)
+    density : the form of the density: `FreeDensity`, `LayeredDensity` or `UserDensity`
+    height : height (kpc) up to which accelerations and densities are given
+    top : height (kpc) of the last orbit; stars beyond it are NaN
+    label_sign : +1 for a label that rises outwards, -1 for one that falls
+    label_monotone : whether the label may only rise, or only fall
+    label_reference : ln-slope at the centre of the label's prior
+    label_l2_sigma, label_smooth_sigma : sd of the slopes about it, and of their random walk
+
+    Raises ``ValueError`` for knots that are not increasing or do not start at 0, a bad sign,
+    height, top or sd.
+    """
+
+    label_knots: Float[Array, " k"]
+    density: DensityForm
+    grid: OrbitGrid
+    height: Float[Array, ""]
+    label_reference: Float[Array, ""]
+    label_sigmas: Float[Array, " 2"]
+    label_sign: int = eqx.field(static=True)
+    label_monotone: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        label_knots,
+        density: DensityForm,
+        height: float,
+        top: float,
+        *,
+        label_sign: int = 1,
+        label_monotone: bool = True,
+        label_reference: float = 0.0,
+        label_l2_sigma: float = 1.0,
+        label_smooth_sigma: float = 0.5,
+    ):
+        check_knots(label_knots, "label_knots")
+        if np.asarray(label_knots)[0] != 0:
+            raise ValueError(f"label_knots must start at 0, but start at {label_knots[0]}.")
+        if label_sign not in (1, -1):
+            raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
+        for name, value in (
+            ("height", height),
+            ("label_l2_sigma", label_l2_sigma),
+            ("label_smooth_sigma", label_smooth_sigma),
+        ):
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+        if not (np.isfinite(top) and top >= height):
+            raise ValueError(f"top must be at least height ({height:g} kpc), but is {top!r}.")
+        self.label_knots = jnp.asarray(label_knots, float)
+        self.density = density
+        self.grid = density.grid(float(top))
+        self.height = jnp.asarray(height, float)
+        self.label_reference = jnp.asarray(label_reference, float)
+        self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
+        self.label_sign = int(label_sign)
+        self.label_monotone = bool(label_monotone)
+
+    @classmethod
+    def auto_init(
+        cls,
+        binned_data: dict,
+        label_knots=6,
+        density_knots=10,
+        density: str | Sequence[Layer] | Callable = "free",
+        density_params: dict | None = None,
+        asymmetric: bool = False,
+        units=None,
+        label_knots_spacing_power: float = 1.0,
+        density_knots_spacing_power: float = 0.6,
+        density_options: dict | None = None,
+        **options,
+    ) -> tuple["TorusImaging1DPotential", dict, dict]:
+        """A model, bounds and a start for a binned map.
+
+        Parameters
+        ----------
+        label_knots : number of knots in r, or the knots (kpc Myr^-1/2, from 0)
+        density_knots : number of knots in |z|, or the knots (kpc, from 0, or a length): by number
+            the last is at the outermost orbit and the others are even in |z| to the
+            `density_knots_spacing_power` up to the data's height
+        density : "free", "solar" (`solar_layers`), a sequence of `Layer`, or a function
+            ``density(z, **params)`` of the height in kpc that returns Msun/kpc^3
+        density_params : the start and prior sd of each parameter of such a function
+        asymmetric : whether the density below the plane may differ from that above
+        density_options : further arguments of `FreeDensity` or `LayeredDensity`
+        options : further arguments of the class
+
+        Raises ``ValueError`` for a label without a gradient (the data then say nothing about
+        orbits), density knots that do not cover the data, or bad options.
+        """
+        guess = initial.guess(binned_data)
+        initial.check_gradient(binned_data)
+        kind = "gaussian" if "label" in binned_data else "poisson"
+        data = read_map(binned_data, kind)
+        heights = np.abs(np.asarray(data.pos) - guess.pos0)
+        speeds = np.abs(np.asarray(data.vel) - guess.vel0)
+        reach = float(heights.max())
+        omega0 = float(np.exp(guess.ln_omega0))
+        top = _outermost(heights, speeds, omega0, reach)
+        more = density_options or {}
+        if isinstance(density, str) and density == "free":
+            knots = _density_knots(density_knots, reach, top, density_knots_spacing_power)
+            form = FreeDensity.about(knots, omega0, reach, asymmetric=asymmetric, **more)
+            reach, top = max(reach, min(float(knots[-1]), reach)), max(top, float(knots[-1]))
+        elif isinstance(density, str) and density == "solar":
+            form = LayeredDensity(solar_layers(), asymmetric, **more)
+        elif isinstance(density, str):
+            raise ValueError(f"density must be 'free' or 'solar', but {density!r} was given.")
+        elif callable(density):
+            form = UserDensity(density, density_params or {}, top, asymmetric)
+            form.check(form.start())
+        else:
+            form = LayeredDensity(tuple(density), asymmetric, **more)
+        start = {
+            "pos0": np.float64(guess.pos0),
+            "vel0": np.float64(guess.vel0),
+            "density_params": form.start(),
+        }
+        above, below = form.sides(start["density_params"])
+        orbits = PotentialFoliation(
+            jnp.asarray(guess.pos0), jnp.asarray(guess.vel0), above, below, form.grid(top)
+        )
+        r_max = float(_largest_radius(orbits, data.pos, data.vel))
+        knots = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
+        reference = float(np.log(guess.label_range / r_max))
+        options = {"label_sign": guess.label_sign, "label_reference": reference} | options
+        model = cls(knots, form, reach, top, **options)
+        slopes = np.full(len(knots) - 1, reference if model.label_monotone else 1.0)
+        start["label_params"] = {"label_vals": np.r_[guess.label0, slopes]}
+        return model, _bounds(start, guess), start
+
+    def settings(self) -> dict:
+        """The arguments that make this model, as numbers, lists and dictionaries of them.
+
+        Raises ``ValueError`` for a user's own density, which is code.
+        """
+        return {
+            "label_knots": np.asarray(self.label_knots).tolist(),
+            "density": self.density.settings(),
+            "height": float(self.height),
+            "top": float(self.grid.top),
+            "label_sign": self.label_sign,
+            "label_monotone": self.label_monotone,
+            "label_reference": float(self.label_reference),
+            "label_l2_sigma": float(self.label_sigmas[0]),
+            "label_smooth_sigma": float(self.label_sigmas[1]),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "TorusImaging1DPotential":
+        """The model of `settings`."""
+        form = dict(settings["density"])
+        density = FORMS[form.pop("form")].from_settings(form)
+        return cls(**(settings | {"density": density}))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+        return ("pos0", "vel0", "density_params", "label_params")
+
+    @property
+    def _label_knots(self) -> np.ndarray:
+        return np.asarray(self.label_knots)
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for a user's density that is negative somewhere."""
+        if isinstance(self.density, UserDensity):
+            self.density.check(params["density_params"])
+
+    def foliation(self, params: dict) -> PotentialFoliation:
+        """The orbits for a set of parameters."""
+        above, below = self.density.sides(params["density_params"])
+        return PotentialFoliation(
+            jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"]), above, below, self.grid
+        )
+
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+        vals = jnp.asarray(params["label_params"]["label_vals"])
+        scale = jnp.exp(self.label_reference)
+        slopes = jnp.exp(vals[1:]) if self.label_monotone else scale * vals[1:]
+        return QuadraticSpline(self.label_knots, vals[0], self.label_sign * slopes)(r)
+
+    def eval_label(self, r: Array, params: dict) -> np.ndarray:
+        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+
+    def reach(self, params: dict) -> Array:
+        """The height (kpc) above the plane's centre up to which the model has values."""
+        return self.height
+
+    def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
+        """Action-angle variables at plain positions and velocities, shape (n,)."""
+        return actions.potential_orbits(self.foliation(params), pos, vel)
+
+    def prior_residuals(self, params: dict) -> Array:
+        """The density's prior and the label's smoothness."""
+        vals = params["label_params"]["label_vals"][1:]
+        centre = self.label_reference if self.label_monotone else jnp.ones(())
+        label = slope_residuals(vals, centre, *self.label_sigmas)
+        return jnp.concatenate([self.density.prior_residuals(params["density_params"]), label])
+
+    def penalty(self, params: dict) -> Array:
+        """Nothing: this prior is a sum of squares."""
+        return jnp.zeros(())
+
+    @property
+    def has_dark_matter(self) -> bool:
+        """Whether the density has a part that counts as dark matter."""
+        return isinstance(self.density, LayeredDensity) and any(
+            layer.dark for layer in self.density.layers
+        )
+
+    def get_dark_density(self, pos: u.Quantity, params: dict) -> u.Quantity:
+        """The dark matter's density at `pos`, in Msun/kpc^3; NaN beyond the model's end.
+
+        Raises ``ValueError`` for a form without dark matter.
+        """
+        z = np.abs(internal(pos, u.kpc, "pos") - float(params["pos0"]))
+        return np.where(z <= self.height, self._dark(params).density(jnp.asarray(z)), np.nan) * (
+            DENSITY
+        )
+
+    def get_dark_surface_density(self, height: u.Quantity, params: dict) -> u.Quantity:
+        """Dark matter within +-height of the plane's centre, in Msun/kpc^2.
+
+        Raises ``ValueError`` for a form without dark matter.
+        """
+        z = np.abs(internal(height, u.kpc, "height"))
+        mass = 2 * self._dark(params).force(jnp.asarray(z)) / FOUR_PI_G
+        return np.where(z <= self.height, mass, np.nan) * (DENSITY * u.kpc)
+
+    def _dark(self, params: dict):
+        side = self.density.dark_side(self.floats(params)["density_params"])
+        if side is None:
+            raise ValueError("this model's density has no part that counts as dark matter.")
+        return side
+
+
+@eqx.filter_jit
+def _largest_radius(orbits: PotentialFoliation, pos: Array, vel: Array) -> Array:
+    return jnp.max(orbits.radius(pos, vel))
+
+
+def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: float) -> float:
+    """Height (kpc) where the outermost pixel's orbit turns in the reference density, and more."""
+    z = np.linspace(0.0, FARTHEST * reach, 501)
+    phi = potential_matrix(z, z) @ reference_density(z, omega0, reach)
+    energy = speeds**2 / 2 + np.interp(heights, z, phi)
+    return float(max(1.05 * reach, min(MARGIN * np.interp(energy.max(), phi, z), z[-1])))
+
+
+def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
+    if np.ndim(getattr(knots, "value", knots)) > 0:
+        plain = internal(knots, u.kpc, "density_knots", allow_plain=True)
+        check_knots(plain, "density_knots")
+        if plain[-1] < COVERAGE * reach:
+            raise ValueError(
+                f"density_knots must cover the data, which reach |z| = {reach:.4g} kpc, but end "
+                f"at {plain[-1]:.4g} kpc."
+            )
+        return plain
+    if int(knots) != knots or knots < 3:
+        raise ValueError(f"density_knots must be at least 3 knots, but {knots!r} was given.")
+    return np.r_[initial.make_knots(int(knots) - 1, reach, power, "density_knots"), top]
+
+
+def _bounds(start: dict, guess: initial.Guess) -> dict:
+    """Wide limits about the start, nested like the parameters: ``(lower, upper)`` each."""
+    wide = 12.0
+
+    def around(tree):
+        if isinstance(tree, dict):
+            return {k: around(v) for k, v in tree.items()}
+        return (np.full(np.shape(tree), -np.inf), np.full(np.shape(tree), np.inf))
+
+    label = start["label_params"]["label_vals"]
+    low, high = label - wide, label + wide
+    low[0], high[0] = label[0] - 5 * guess.label_range, label[0] + 5 * guess.label_range
+    return {
+        "pos0": (guess.pos0 - 0.25 * guess.pos_range, guess.pos0 + 0.25 * guess.pos_range),
+        "vel0": (guess.vel0 - 0.25 * guess.vel_range, guess.vel0 + 0.25 * guess.vel_range),
+        "density_params": around(start["density_params"]),
+        "label_params": {"label_vals": (low, high)},
+    }
