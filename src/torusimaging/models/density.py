@@ -19,6 +19,8 @@ DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
 # background of this fraction of the midplane's density.
 REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
+# Inside this fraction of the data's height the density is a parabola to the prior.
+CORE = 0.1
 
 
 class DensityForm(eqx.Module):
@@ -54,16 +56,17 @@ class FreeDensity(DensityForm):
 
     Parameters ``ln_rho``, one for each knot (Msun/kpc^3), and with ``asymmetric`` ``ln_rho_below``,
     one for each knot but the first, which both sides share.  With d_i = ln rho_i - ln reference_i
-    the prior is normal: d_0 of sd `level_sigma`, d_i - d_{i-1} of sd `step_sigma`, and a random
-    walk of sd `smooth_sigma` in those steps.  In the asymmetric form the ratio of the two sides
-    has steps of sd `asymmetry_sigma`.
+    the prior is normal: d_0 of sd `level_sigma`, d_i - d_{i-1} of sd `step_sigma` (a number, or
+    one for each step), and a random walk of sd `smooth_sigma` in those steps.  In the asymmetric
+    form the ratio of the two sides has steps of sd `asymmetry_sigma`.
 
     Raises ``ValueError`` for knots that do not increase from 0 and for sds that are not positive.
     """
 
     knots: Float[Array, " k"]
     reference: Float[Array, " k"]
-    sigmas: Float[Array, " 4"]
+    sigmas: Float[Array, " 3"]
+    step_sigmas: Float[Array, " s"]
     asymmetric: bool = eqx.field(static=True)
 
     def __init__(
@@ -72,7 +75,7 @@ class FreeDensity(DensityForm):
         reference,
         asymmetric: bool = False,
         level_sigma: float = 1.0,
-        step_sigma: float = 0.8,
+        step_sigma=1.0,
         smooth_sigma: float = 0.5,
         asymmetry_sigma: float = 0.3,
     ):
@@ -81,23 +84,36 @@ class FreeDensity(DensityForm):
             raise ValueError(f"density_knots must start at 0, but start at {knots[0]}.")
         sigmas = {
             "level_sigma": level_sigma,
-            "step_sigma": step_sigma,
             "smooth_sigma": smooth_sigma,
             "asymmetry_sigma": asymmetry_sigma,
         }
-        for name, value in sigmas.items():
-            if not (np.isfinite(value) and value > 0):
+        for name, value in (sigmas | {"step_sigma": step_sigma}).items():
+            if not np.all(np.isfinite(value) & (np.asarray(value) > 0)):
                 raise ValueError(f"{name} must be positive, but {value!r} was given.")
         self.knots = jnp.asarray(knots, float)
         self.reference = jnp.broadcast_to(jnp.asarray(reference, float), self.knots.shape)
         self.sigmas = jnp.asarray(list(sigmas.values()), float)
+        self.step_sigmas = jnp.broadcast_to(jnp.asarray(step_sigma, float), len(knots) - 1)
         self.asymmetric = bool(asymmetric)
 
     @classmethod
-    def about(cls, knots, omega0: float, height: float, **options) -> "FreeDensity":
-        """The form with a reference of frequency `omega0` for data up to `height` (kpc)."""
+    def about(
+        cls, knots, omega0: float, height: float, step_sigma: float = 1.0, **options
+    ) -> "FreeDensity":
+        """The form with a reference of frequency `omega0` for data up to `height` (kpc).
+
+        ln rho is an even, smooth function of z, so its steps near the plane go as the difference
+        of z^2: their sd is smaller there by that difference over (0.1 height)^2.
+        """
         check_knots(knots, "density_knots")
-        return cls(knots, np.log(reference_density(knots, omega0, height)), **options)
+        core = np.diff(np.asarray(knots, float) ** 2) / (CORE * height) ** 2
+        steps = step_sigma * np.minimum(core, 1.0)
+        return cls(
+            knots,
+            np.log(reference_density(knots, omega0, height)),
+            step_sigma=steps,
+            **options,
+        )
 
     def sides(self, params: dict) -> tuple[Side, Side | None]:
         """The density above and, where it differs, below the plane."""
@@ -110,10 +126,10 @@ class FreeDensity(DensityForm):
 
     def prior_residuals(self, params: dict) -> Array:
         """Terms whose squares, halved, are minus the ln prior."""
-        level, step, smooth, ratio = self.sigmas
+        level, smooth, ratio = self.sigmas
         off = params["ln_rho"] - self.reference
         steps = jnp.diff(off)
-        terms = [off[:1] / level, steps / step, jnp.diff(steps) / smooth]
+        terms = [off[:1] / level, steps / self.step_sigmas, jnp.diff(steps) / smooth]
         if self.asymmetric:
             other = jnp.concatenate([jnp.zeros(1), params["ln_rho_below"] - params["ln_rho"][1:]])
             terms.append(jnp.diff(other) / ratio)
@@ -126,12 +142,13 @@ class FreeDensity(DensityForm):
 
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists."""
-        names = ("level_sigma", "step_sigma", "smooth_sigma", "asymmetry_sigma")
+        names = ("level_sigma", "smooth_sigma", "asymmetry_sigma")
         return {
             "form": "free",
             "knots": np.asarray(self.knots).tolist(),
             "reference": np.asarray(self.reference).tolist(),
             "asymmetric": self.asymmetric,
+            "step_sigma": np.asarray(self.step_sigmas).tolist(),
         } | dict(zip(names, np.asarray(self.sigmas).tolist(), strict=True))
 
     @classmethod
