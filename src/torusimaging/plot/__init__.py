@@ -3,6 +3,7 @@
 from .actions import plot_actions
 from .covariance import plot_cov_corner, plot_cov_ellipse
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
+from .posterior import plot_profiles
 from .profiles import plot_acceleration_density
 from .splines import plot_spline_functions
 
@@ -14,5 +15,6 @@ __all__ = [
     "plot_cov_ellipse",
     "plot_data_model_residual",
     "plot_data_models_residual",
+    "plot_profiles",
     "plot_spline_functions",
 ]
