@@ -1,5 +1,6 @@
 """Profiles with uncertainties: against the model's public verbs, closed forms and bad input."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -13,9 +14,11 @@ from astropy.table import QTable
 import torusimaging as oti
 from torusimaging import literature
 from torusimaging.models.base import G
+from torusimaging.models.samples import Samples
 from torusimaging.plot.posterior import plot_profiles
 from torusimaging.priors import Layout
 from torusimaging.profiles import profiles
+from torusimaging.results import Fit
 
 LEVELS = {"median": 50, "p2_5": 2.5, "p16": 16, "p84": 84, "p97_5": 97.5}
 
@@ -39,13 +42,8 @@ def params(omega=0.07, a=0.4, pos0=0.02, order=2):
 
 
 def some(n=40, **kw):
-    rng = np.random.default_rng(2)
-    return [
-        params(w, a, p, **kw)
-        for w, a, p in zip(
-            rng.normal(0.07, 0.002, n), rng.normal(0.4, 0.02, n), rng.normal(0.02, 0.005, n)
-        )
-    ]
+    steps = np.random.default_rng(2).normal(size=(n, 3)) * [0.002, 0.02, 0.005]
+    return [params(0.07 + w, 0.4 + a, 0.02 + p, **kw) for w, a, p in steps]
 
 
 class WithDark(oti.TorusImaging1D):
@@ -114,7 +112,7 @@ def test_samples_of_a_sampler(model):
     draws = some()
     layout = Layout.of(draws[0])
     rows = np.stack([layout.flatten(jax.tree.map(jnp.asarray, p)) for p in draws])
-    samples = oti.models.samples.Samples(rows, layout)
+    samples = Samples(rows, layout)
     z = np.linspace(0, 0.8, 5) * u.kpc
     ours, other = profiles((model, samples), z), profiles((model, draws), z)
     for name in ours.colnames:
@@ -188,6 +186,17 @@ def test_literature(model, tmp_path):
 def test_bad_input(model, samples, z, message):
     with pytest.raises(ValueError, match=message):
         profiles((model, samples), z)
+
+
+def test_fit(model):
+    fit = Fit(model, {}, {}, {}, params(), None, frame="test frame")
+    table = profiles(fit)
+    assert table.meta["frame"] == "test frame" and table.meta["kind"] == "optimum only"
+    layout = Layout.of(params())
+    rows = np.stack([layout.flatten(jax.tree.map(jnp.asarray, p)) for p in some(1100)])
+    sampled = replace(fit, samples=Samples(rows, layout))
+    meta = profiles(sampled).meta
+    assert meta["kind"] == "posterior draws" and 300 < meta["draws"] <= 500
 
 
 def test_bad_fits():
