@@ -56,6 +56,16 @@ class WithDark(oti.TorusImaging1D):
         return 2 * height * self.get_dark_density(height, params)
 
 
+class WithTracedDark(WithDark):
+    """The same with functions of plain arrays."""
+
+    def dark_density_at(self, pos, params):
+        return jnp.full(pos.shape, 1e7) * jnp.exp(params["ln_Omega0"]) / 0.07
+
+    def dark_surface_density_at(self, height, params):
+        return 2 * height * self.dark_density_at(height, params)
+
+
 class WithReach(oti.TorusImaging1D):
     """A model that works its reach out in plain numbers."""
 
@@ -150,6 +160,9 @@ def test_dark_matter_and_a_plain_reach():
     np.testing.assert_allclose(table["rho_dm_median"].value, 0.01 * omega / 0.07, rtol=1e-3)
     expected = 2 * np.abs(z).to_value(u.pc) * table["rho_dm_p84"].value
     np.testing.assert_allclose(table["Sigma_dm_p84"].value, expected, rtol=1e-12)
+    traced = profiles((WithTracedDark(label, {2: stretch}, r_e_max=0.3), draws), z)
+    for name in table.colnames:
+        np.testing.assert_allclose(traced[name], table[name], rtol=1e-12)
     short = profiles((WithReach(label, {2: stretch}), params()))
     np.testing.assert_allclose(short["z"][-1].value, 0.5)
 
