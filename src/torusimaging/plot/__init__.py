@@ -1,18 +1,22 @@
 """Figures of maps, models, profiles, actions and covariances, ready to print."""
 
 from .actions import plot_actions
+from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
+from .posterior import plot_profiles
 from .profiles import plot_acceleration_density
 from .splines import plot_spline_functions
 
 __all__ = [
     "plot_acceleration_density",
     "plot_actions",
+    "plot_consistency",
     "plot_counts_label",
     "plot_cov_corner",
     "plot_cov_ellipse",
     "plot_data_model_residual",
     "plot_data_models_residual",
+    "plot_profiles",
     "plot_spline_functions",
 ]

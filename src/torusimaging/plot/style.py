@@ -14,6 +14,7 @@ COUNT_MAP = "Greys"
 RADIUS_UNIT = r"kpc Myr$^{-1/2}$"
 ACCELERATION_UNIT = r"km s$^{-1}$ Myr$^{-1}$"
 DENSITY_UNIT = r"M$_\odot$ pc$^{-3}$"
+SURFACE_UNIT = r"M$_\odot$ pc$^{-2}$"
 
 POINT_SIZE = 4.0
 

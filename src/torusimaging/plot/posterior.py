@@ -1,0 +1,188 @@
+"""Profiles of the posterior: medians and bands against height."""
+
+from typing import Any
+
+import astropy.units as u
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy.table import QTable
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from ..literature import MARKS
+from ..models.base import ACCELERATION
+from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
+
+DENSITY, SURFACE = u.Msun / u.kpc**3, u.Msun / u.kpc**2
+# symbol, unit in words, unit shown, unit of a truth's plain numbers
+PANELS = {
+    "a_z": ("$a_z$", ACCELERATION_UNIT, u.km / u.s / u.Myr, ACCELERATION),
+    "rho": (r"$\rho$", DENSITY_UNIT, u.Msun / u.pc**3, DENSITY),
+    "Sigma": (r"$\Sigma(<|z|)$", SURFACE_UNIT, u.Msun / u.pc**2, SURFACE),
+    "rho_dm": (r"$\rho_\mathrm{DM}$", DENSITY_UNIT, u.Msun / u.pc**3, DENSITY),
+    "Sigma_dm": (r"$\Sigma_\mathrm{DM}(<|z|)$", SURFACE_UNIT, u.Msun / u.pc**2, SURFACE),
+}
+MARKERS = "osD^v"
+
+
+def plot_profiles(
+    table: QTable,
+    literature: bool = False,
+    truth: Any = None,
+    others: dict[str, QTable] | None = None,
+) -> tuple[Figure, NDArray]:
+    """Draw a_z, rho and Sigma against z: the median with its 68 % and 95 % bands.
+
+    Parameters
+    ----------
+    table : what `torusimaging.profiles` returned; with dark matter there are five panels
+    literature : whether to mark the published values of `torusimaging.literature`
+    truth : an object with ``acceleration(z)``, ``density(z)`` and ``surface_density(z)`` of the
+        height z (kpc, plain) above the midplane, in kpc/Myr^2, Msun/kpc^3 and Msun/kpc^2 unless
+        they return quantities (`mock.Potential1D`), or a mock survey, which has one; dashed
+    others : ``{name: table}``, further profiles in colours of their own
+
+    Returns the figure and its axes, shape (3,) or (5,).  Raises ``ValueError`` for a table without
+    these columns, a truth without these functions and a table without a finite value.
+    """
+    tables = {str(getattr(table, "meta", {}).get("model", "median")): table}
+    for name, other in (others or {}).items():
+        # Two fits of one kind of model must not share a name.
+        tables[name if name not in tables else f"{name} (2)"] = other
+    for name, one in tables.items():
+        _check(one, name)
+    potential = _potential(truth)
+    names = [n for n in PANELS if any(f"{n}_median" in t.colnames for t in tables.values())]
+    fig, axes = plt.subplots(
+        1,
+        len(names),
+        figsize=(3.6 * len(names), 3.6),
+        sharex=True,
+        squeeze=False,
+        layout=ConstrainedLayoutEngine(wspace=0.05),
+    )
+    for ax, name in zip(axes[0], names, strict=True):
+        _draw_panel(ax, name, tables, potential, literature)
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    if literature:
+        for ax, name in zip(axes[0], names, strict=True):
+            marked = [line for line in ax.containers if line.get_label()]
+            if marked and name != "a_z":
+                ax.legend(handles=marked, frameon=False, fontsize="small")
+    return fig, axes[0]
+
+
+def _draw_panel(ax: Axes, name: str, tables: dict, potential: Any, literature: bool) -> None:
+    symbol, text, unit, _ = PANELS[name]
+    tops, lows = [], [0.0]
+    ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
+    for colour, (label, table) in zip(_colours(len(tables)), tables.items(), strict=True):
+        if f"{name}_median" not in table.colnames:
+            continue
+        z = table["z"].to_value(u.kpc)
+        order = np.argsort(z)
+        rows = {
+            level: table[f"{name}_{level}"].to_value(unit)[order]
+            for level in ("median", "p2_5", "p16", "p84", "p97_5")
+        }
+        ax.fill_between(z[order], rows["p2_5"], rows["p97_5"], color=colour, alpha=0.15, lw=0)
+        ax.fill_between(z[order], rows["p16"], rows["p84"], color=colour, alpha=0.3, lw=0)
+        ax.plot(z[order], rows["median"], color=colour, lw=1.8, label=label, zorder=3)
+        # The outer band may be very wide at the midplane and must not press the rest flat.
+        tops += [np.nanmax(rows["p84"]), np.nanpercentile(rows["p97_5"], 95)]
+        lows += [np.nanmin(rows["p16"]), np.nanpercentile(rows["p2_5"], 5)]
+    ends = [t["z"].to_value(u.kpc) for t in tables.values()]
+    low, high = min(z.min() for z in ends), max(z.max() for z in ends)
+    true = _true_curve(potential, name, np.linspace(low, high, 257))
+    if true is not None:
+        ax.plot(*true, color="k", lw=1.4, ls="--", label="truth", zorder=4)
+        tops.append(true[1].max())
+        lows.append(true[1].min())
+    if literature:
+        tops += _draw_marks(ax, name, low, high)
+    margin = 0.04 * ((high - low) or 1.0)
+    top, bottom = max(tops), min(lows)
+    rise = 0.06 * ((top - bottom) or 1.0)
+    ax.set(
+        xlabel="$z$ [kpc]",
+        ylabel=f"{symbol} [{text}]",
+        xlim=(low - margin, high + margin),
+        ylim=(bottom - rise * (bottom < 0), top + rise),
+    )
+
+
+def _draw_marks(ax: Axes, name: str, low: float, high: float) -> list[float]:
+    """Published values inside the heights shown; those at one height are drawn side by side."""
+    tops, step = [], 0.012 * (high - low)
+    marks = [m for m in MARKS if m.quantity == name]
+    for i, mark in enumerate(marks):
+        height = mark.height if mark.height <= high else -mark.height
+        if not low <= height <= high:
+            continue
+        ax.errorbar(
+            height + (i - (len(marks) - 1) / 2) * step,
+            mark.value,
+            [[mark.minus], [mark.plus]],
+            fmt=MARKERS[i],
+            ms=5,
+            lw=1.2,
+            capsize=2,
+            color="k",
+            mfc="w",
+            label=mark.name,
+            zorder=5,
+        )
+        tops.append(mark.value + mark.plus)
+    return tops
+
+
+def _true_curve(potential: Any, name: str, z: NDArray) -> tuple[NDArray, NDArray] | None:
+    """(z, value) in the panel's unit, or None where the truth does not say."""
+    if potential is None:
+        return None
+    _, _, shown, plain = PANELS[name]
+    height = np.abs(z)
+    if name == "a_z":
+        y = potential.acceleration(z)
+    elif name == "rho":
+        y = potential.density(z)
+    elif name == "Sigma":
+        y = potential.surface_density(height)
+    elif hasattr(potential, "rho_dm"):
+        y = potential.rho_dm * (np.ones_like(z) if name == "rho_dm" else 2 * height)
+    else:
+        return None
+    # Quantity leaves a unit that the function attached and adds one that it did not.
+    y = y if isinstance(y, u.Quantity) else u.Quantity(y, plain)
+    return z, np.broadcast_to(y.to_value(shown), z.shape)
+
+
+def _potential(truth: Any) -> Any:
+    if truth is None:
+        return None
+    truth = getattr(truth, "potential", truth) if hasattr(truth, "pos0") else truth
+    if not all(hasattr(truth, f) for f in ("acceleration", "density", "surface_density")):
+        raise ValueError(
+            "truth must have the methods acceleration, density and surface_density, but "
+            f"{type(truth).__name__} has not."
+        )
+    return truth
+
+
+def _check(table: QTable, name: str) -> None:
+    columns = getattr(table, "colnames", ())
+    if missing := [
+        c for c in ("z", "a_z_median", "rho_median", "Sigma_median") if c not in columns
+    ]:
+        raise ValueError(
+            f"the table {name!r} must be one that profiles() returned, but has no "
+            f"{', '.join(missing)}."
+        )
+    if not np.any(np.isfinite(table["a_z_median"])):
+        raise ValueError(f"the table {name!r} has no finite value to draw.")
+
+
+def _colours(n: int) -> list[str]:
+    return [LINES[i % len(LINES)] for i in range(n)]

@@ -1,0 +1,254 @@
+"""Acceleration, density and surface density against height, with their uncertainties."""
+
+from collections.abc import Mapping, Sequence
+
+import astropy.units as u
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import QTable
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from .literature import MARKS
+from .models.base import ACCELERATION, G, OrbitModel
+from .models.pixels import require_x64
+from .results import Fit
+from .units import internal
+
+QUANTITIES = {
+    "a_z": (ACCELERATION, u.km / u.s / u.Myr),
+    "rho": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
+    "Sigma": (u.Msun / u.kpc**2, u.Msun / u.pc**2),
+    "rho_dm": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
+    "Sigma_dm": (u.Msun / u.kpc**2, u.Msun / u.pc**2),
+}
+LEVELS = {"median": 50.0, "p2_5": 2.5, "p16": 16.0, "p84": 84.0, "p97_5": 97.5}
+N_HEIGHTS = 61
+# A spline model's density at the centre is the slope of one segment: its mean within 50 pc tells
+# more, as in `Fit.derived`.
+CENTRE = 0.05
+
+
+def profiles(
+    fit: Fit | tuple[OrbitModel, Sequence[dict]],
+    z: u.Quantity | None = None,
+    literature: bool = True,
+) -> QTable:
+    r"""a_z, rho and Sigma at heights above the midplane: median, 68 % and 95 % intervals.
+
+    Parameters
+    ----------
+    fit : a fit, of which at most 500 draws are used (before sampling: the optimum alone), or a
+        pair (model, sequence of parameter dictionaries), of which all are
+    z : length, shape (n,), heights above the midplane of each draw, pos - pos0, of either sign;
+        default: 61 from 0 to the smallest reach of the draws
+    literature : whether ``meta["literature"]`` compares with the values of `oti.literature`
+
+    Returns
+    -------
+    QTable with the columns z (kpc) and, for each of a_z (km/s/Myr), rho (Msun/pc^3, by the 1-D
+    Poisson equation) and Sigma (Msun/pc^2, the mass within +-z, [a(-\|z\|) - a(\|z\|)] / (4 pi G)),
+    NAME_median, NAME_p2_5, NAME_p16, NAME_p84 and NAME_p97_5.  A model that tells the dark matter
+    apart adds rho_dm and Sigma_dm.  A draw has no value beyond its reach: percentiles are those of
+    the draws that have one, and NaN where fewer than half do.
+
+    ``meta`` holds model, frame, draws (their number), kind ("posterior draws" or "optimum only"),
+    reach (kpc, the smallest), units and literature: one dictionary for each published value, with
+    the model's median, p16 and p84 beside it; for rho(0) that is the mean within 50 pc.
+
+    Raises ``ValueError`` for no draws, draws of unequal structure or with a missing part, a `z`
+    that is not one row of finite heights or nowhere inside the model, and a model without a force;
+    `UnitError` for a `z` without a unit of length.
+    """
+    require_x64()
+    model, draws, meta = _read(fit)
+    stacked = _stack(draws)
+    try:
+        has_force = getattr(model.foliation(draws[0]), "has_force", True)
+    except KeyError as error:
+        raise ValueError(f"the model needs {error} in params, but the draws lack it.") from None
+    if not has_force:
+        raise ValueError(
+            'the model has no acceleration: odd orders m with the convention "pv" define none.'
+        )
+    reaches = _reaches(model, stacked, draws)
+    heights = _heights(z, reaches)
+    # The published values' heights ride along behind the table's own.
+    marks = MARKS if literature else ()
+    extra = [CENTRE if mark.height == 0 else mark.height for mark in marks]
+    every = np.concatenate([heights, extra])
+    values = _evaluate(model, stacked, draws, every, reaches)
+
+    table = QTable({"z": heights * u.kpc})
+    levels = {name: _percentiles(columns) for name, columns in values.items()}
+    for name, rows in levels.items():
+        for level, row in zip(LEVELS, rows, strict=True):
+            table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
+    table.meta = meta | {
+        "model": type(model).__name__,
+        "draws": len(draws),
+        "reach": float(reaches.min()),
+        "units": {name: str(QUANTITIES[name][1]) for name in values},
+    }
+    if literature:
+        found = [_beside(m, levels, heights.size + i) for i, m in enumerate(marks)]
+        table.meta["literature"] = found
+    return table
+
+
+def reach(model: OrbitModel, params: dict) -> Array:
+    """The largest |pos - pos0| (kpc) at which `model` has values."""
+    if hasattr(model, "reach"):
+        return model.reach(params)
+    return model.r_e_max(params) / jnp.exp(0.5 * jnp.asarray(params["ln_Omega0"]))
+
+
+def _read(fit) -> tuple[OrbitModel, list[dict], dict]:
+    """(model, draws, what the table's meta says of them)."""
+    if isinstance(fit, Fit):
+        kind = "optimum only" if fit.samples is None else "posterior draws"
+        return fit.model, fit.draws(), {"frame": fit.frame, "kind": kind}
+    if not isinstance(fit, tuple | list) or len(fit) != 2 or not isinstance(fit[0], OrbitModel):
+        raise ValueError(
+            "fit must be a Fit or a pair (model, sequence of parameter dictionaries), but "
+            f"{type(fit).__name__} was given."
+        )
+    model, samples = fit
+    if isinstance(samples, Mapping):
+        return model, [dict(samples)], {"frame": "not stated", "kind": "optimum only"}
+    draws = list(samples)
+    if not draws:
+        raise ValueError("samples must hold at least one set of parameters, but is empty.")
+    return model, draws, {"frame": "not stated", "kind": "posterior draws"}
+
+
+def _stack(draws: list[dict]) -> dict:
+    """One dictionary of the draws' values along a new first axis."""
+
+    def shape(tree):
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [np.shape(leaf) for leaf in leaves]
+
+    first = shape(draws[0])
+    for i, draw in enumerate(draws):
+        if shape(draw) != first:
+            raise ValueError(
+                f"samples must all have the parts and shapes of the first, but number {i} has not."
+            )
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(x, float) for x in leaves]), *draws)
+
+
+def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
+    if z is None:
+        # Just inside the end, so that rounding leaves the last height its value.
+        return np.linspace(0.0, reaches.min() * (1 - 1e-9), N_HEIGHTS)
+    heights = internal(z, u.kpc, "z")
+    if heights.ndim != 1 or heights.size == 0 or not np.all(np.isfinite(heights)):
+        raise ValueError(
+            f"z must be one row of finite heights, but {np.array2string(heights, threshold=6)} "
+            "was given."
+        )
+    if np.abs(heights).min() > reaches.max():
+        raise ValueError(
+            f"z must reach into the model, which ends {reaches.max():.3g} kpc from its midplane, "
+            f"but lies between {heights.min():g} and {heights.max():g} kpc."
+        )
+    return heights
+
+
+def _reaches(model: OrbitModel, stacked: dict, draws: list[dict]) -> NDArray:
+    try:
+        return np.asarray(_traced_reaches(model, stacked))
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        # A model may work its reach out in plain numbers.
+        return np.array([float(reach(model, draw)) for draw in draws])
+
+
+@eqx.filter_jit
+def _traced_reaches(model, stacked):
+    return jax.vmap(lambda params: reach(model, params))(stacked)
+
+
+@eqx.filter_jit
+def _axes(model, stacked, z):
+    """a(z), a'(z), a(-|z|) - a(|z|) of every draw, each of shape (draws, heights)."""
+
+    def of_one(params):
+        foliation, pos0 = model.foliation(params), params["pos0"]
+        height = jnp.abs(z)
+        pull = foliation.acceleration(pos0 - height) - foliation.acceleration(pos0 + height)
+        return foliation.acceleration(pos0 + z), foliation.acceleration_slope(pos0 + z), pull
+
+    return jax.vmap(of_one)(stacked)
+
+
+def _evaluate(model, stacked, draws, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
+    """Every quantity in the table's units, shape (draws, heights), NaN beyond a draw's reach."""
+    a, slope, pull = (np.asarray(x) for x in _axes(model, stacked, jnp.asarray(z)))
+    values = {"a_z": a, "rho": -slope / (4 * np.pi * G), "Sigma": pull / (4 * np.pi * G)}
+    if hasattr(model, "get_dark_density"):
+        values["rho_dm"], values["Sigma_dm"] = _dark(model, stacked, draws, z)
+    outside = np.abs(z) > reaches[:, None]
+    # Adding zero takes the sign off a vanishing acceleration.
+    return {
+        name: np.where(outside, np.nan, value) * QUANTITIES[name][0].to(QUANTITIES[name][1]) + 0.0
+        for name, value in values.items()
+    }
+
+
+def _dark(model, stacked, draws, z: NDArray) -> tuple[NDArray, NDArray]:
+    """rho_dm (Msun/kpc^3) and Sigma_dm (Msun/kpc^2), each of shape (draws, heights)."""
+    if hasattr(model, "dark_density_at") and hasattr(model, "dark_surface_density_at"):
+        rho, sigma = _traced_dark(model, stacked, jnp.asarray(z))
+        return np.asarray(rho), np.asarray(sigma)
+    # The public methods take one set of parameters at a time, about 1.5 ms each.
+    at, height = [(z + float(p["pos0"])) * u.kpc for p in draws], np.abs(z) * u.kpc
+    rho = [model.get_dark_density(x, p) for x, p in zip(at, draws, strict=True)]
+    sigma = [model.get_dark_surface_density(height, p) for p in draws]
+    return (
+        np.stack([x.to_value(QUANTITIES["rho_dm"][0]) for x in rho]),
+        np.stack([x.to_value(QUANTITIES["Sigma_dm"][0]) for x in sigma]),
+    )
+
+
+@eqx.filter_jit
+def _traced_dark(model, stacked, z):
+    return jax.vmap(
+        lambda p: (
+            model.dark_density_at(z + p["pos0"], p),
+            model.dark_surface_density_at(jnp.abs(z), p),
+        )
+    )(stacked)
+
+
+def _percentiles(values: NDArray) -> NDArray:
+    """Percentiles over the draws, shape (levels, heights); NaN where over half have no value."""
+    out = np.full((len(LEVELS), values.shape[1]), np.nan)
+    known = np.isfinite(values).mean(axis=0) >= 0.5
+    whole = np.isfinite(values).all(axis=0)
+    out[:, whole] = np.percentile(values[:, whole], list(LEVELS.values()), axis=0)
+    part = known & ~whole
+    if part.any():
+        some = np.where(np.isfinite(values[:, part]), values[:, part], np.nan)
+        out[:, part] = np.nanpercentile(some, list(LEVELS.values()), axis=0)
+    return out
+
+
+def _beside(mark, levels: dict[str, NDArray], column: int) -> dict:
+    """A published value with the model's own, in plain numbers that any file can hold."""
+    rows = dict(zip(LEVELS, levels[mark.quantity][:, column], strict=True))
+    if mark.height == 0:
+        # Sigma within +-CENTRE (Msun/pc^2) over the thickness in pc is the mean density there.
+        rows = dict(zip(LEVELS, levels["Sigma"][:, column] / (2e3 * CENTRE), strict=True))
+    found = {f"model_{level}": float(rows[level]) for level in ("median", "p16", "p84")}
+    return {
+        "quantity": mark.quantity,
+        "height": f"{mark.height:g} kpc",
+        "unit": str(mark.unit),
+        "source": f"{mark.name} (arXiv:{mark.arxiv})",
+        "value": mark.value,
+        "plus": mark.plus,
+        "minus": mark.minus,
+    } | found
