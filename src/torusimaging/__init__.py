@@ -1,6 +1,7 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
-from . import data, mock, plot
+from . import data, literature, mock, plot
+from .consistency import Consistency, check_consistency
 from .models import (
     Layer,
     TorusImaging1D,
@@ -8,19 +9,24 @@ from .models import (
     TorusImaging1DSpline,
     solar_layers,
 )
+from .profiles import profiles
 from .results import Fit, fit_map, load
 
 __all__ = [
+    "Consistency",
     "Fit",
     "Layer",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
+    "check_consistency",
     "data",
     "fit_map",
+    "literature",
     "load",
     "mock",
     "plot",
+    "profiles",
     "solar_layers",
 ]
 __version__ = "0.2.0.dev0"

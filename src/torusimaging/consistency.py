@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import actions
 from .foliation import FourierFoliation, solve_r_e
 from .models.base import G, OrbitModel
+from .models.fourier import FourierModel
 from .models.pixels import require_x64
 from .results import Fit
 
@@ -110,15 +111,16 @@ def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Co
         model, params = model.model, model.params if params is None else params
     if not isinstance(model, OrbitModel) or params is None:
         raise ValueError("check_consistency needs a model with its params, or a Fit.")
+    if not isinstance(model, FourierModel):
+        raise ValueError(
+            f"the model must be of the Fourier family, but {type(model).__name__} is not: orbits "
+            "in a potential are consistent by construction."
+        )
     params = jax.tree.map(lambda x: jnp.asarray(x, float), params)
     try:
         foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
     except KeyError as error:
         raise ValueError(f"the model needs {error} in params, but it is missing.") from None
-    if not isinstance(foliation, FourierFoliation):
-        raise ValueError(
-            f"the model must be of the Fourier family, but {type(model).__name__} is not."
-        )
     limit = _nested_to(foliation, end)
     if not limit > 0:
         raise ValueError("the contours cross from the centre on: params describe no orbits.")

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
-from jaxtyping import Array
 from numpy.typing import NDArray
 
 from .literature import MARKS
@@ -73,13 +72,13 @@ def profiles(
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
         )
-    reaches = _reaches(model, stacked, draws)
+    reaches = np.asarray(_reaches(model, stacked))
     heights = _heights(z, reaches)
     # The published values' heights ride along behind the table's own.
     marks = MARKS if literature else ()
     extra = [CENTRE if mark.height == 0 else mark.height for mark in marks]
     every = np.concatenate([heights, extra])
-    values = _evaluate(model, stacked, draws, every, reaches)
+    values = _evaluate(model, stacked, every, reaches)
 
     table = QTable({"z": heights * u.kpc})
     levels = {name: _percentiles(columns) for name, columns in values.items()}
@@ -96,13 +95,6 @@ def profiles(
         found = [_beside(m, levels, heights.size + i) for i, m in enumerate(marks)]
         table.meta["literature"] = found
     return table
-
-
-def reach(model: OrbitModel, params: dict) -> Array:
-    """The largest |pos - pos0| (kpc) at which `model` has values."""
-    if hasattr(model, "reach"):
-        return model.reach(params)
-    return model.r_e_max(params) / jnp.exp(0.5 * jnp.asarray(params["ln_Omega0"]))
 
 
 def _read(fit) -> tuple[OrbitModel, list[dict], dict]:
@@ -158,17 +150,9 @@ def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
     return heights
 
 
-def _reaches(model: OrbitModel, stacked: dict, draws: list[dict]) -> NDArray:
-    try:
-        return np.asarray(_traced_reaches(model, stacked))
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
-        # A model may work its reach out in plain numbers.
-        return np.array([float(reach(model, draw)) for draw in draws])
-
-
 @eqx.filter_jit
-def _traced_reaches(model, stacked):
-    return jax.vmap(lambda params: reach(model, params))(stacked)
+def _reaches(model, stacked):
+    return jax.vmap(model.reach)(stacked)
 
 
 @eqx.filter_jit
@@ -184,12 +168,13 @@ def _axes(model, stacked, z):
     return jax.vmap(of_one)(stacked)
 
 
-def _evaluate(model, stacked, draws, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
+def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
     """Every quantity in the table's units, shape (draws, heights), NaN beyond a draw's reach."""
     a, slope, pull = (np.asarray(x) for x in _axes(model, stacked, jnp.asarray(z)))
     values = {"a_z": a, "rho": -slope / (4 * np.pi * G), "Sigma": pull / (4 * np.pi * G)}
-    if hasattr(model, "get_dark_density"):
-        values["rho_dm"], values["Sigma_dm"] = _dark(model, stacked, draws, z)
+    if getattr(model, "has_dark_matter", False):
+        dark = _dark(model, stacked, jnp.asarray(z))
+        values["rho_dm"], values["Sigma_dm"] = (np.asarray(x) for x in dark)
     outside = np.abs(z) > reaches[:, None]
     # Adding zero takes the sign off a vanishing acceleration.
     return {
@@ -198,23 +183,9 @@ def _evaluate(model, stacked, draws, z: NDArray, reaches: NDArray) -> dict[str, 
     }
 
 
-def _dark(model, stacked, draws, z: NDArray) -> tuple[NDArray, NDArray]:
-    """rho_dm (Msun/kpc^3) and Sigma_dm (Msun/kpc^2), each of shape (draws, heights)."""
-    if hasattr(model, "dark_density_at") and hasattr(model, "dark_surface_density_at"):
-        rho, sigma = _traced_dark(model, stacked, jnp.asarray(z))
-        return np.asarray(rho), np.asarray(sigma)
-    # The public methods take one set of parameters at a time, about 1.5 ms each.
-    at, height = [(z + float(p["pos0"])) * u.kpc for p in draws], np.abs(z) * u.kpc
-    rho = [model.get_dark_density(x, p) for x, p in zip(at, draws, strict=True)]
-    sigma = [model.get_dark_surface_density(height, p) for p in draws]
-    return (
-        np.stack([x.to_value(QUANTITIES["rho_dm"][0]) for x in rho]),
-        np.stack([x.to_value(QUANTITIES["Sigma_dm"][0]) for x in sigma]),
-    )
-
-
 @eqx.filter_jit
-def _traced_dark(model, stacked, z):
+def _dark(model, stacked, z):
+    """rho_dm (Msun/kpc^3) and Sigma_dm (Msun/kpc^2), each of shape (draws, heights)."""
     return jax.vmap(
         lambda p: (
             model.dark_density_at(z + p["pos0"], p),

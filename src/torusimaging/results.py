@@ -13,7 +13,7 @@ from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import OrbitModel
 from .models.pixels import VELOCITY, read_map
-from .models.samples import Samples, SampleState
+from .models.samples import LaplaceState, Samples, SampleState
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
@@ -34,7 +34,7 @@ class Fit:
     params: dict
     optimizer: OptimizeState
     samples: Samples | None = None
-    state: SampleState | None = None
+    state: SampleState | LaplaceState | None = None
     frame: str = "not stated"
     settings: dict | None = None
 
@@ -47,6 +47,14 @@ class Fit:
         return replace(
             self, samples=samples, state=state, settings=(self.settings or {}) | settings
         )
+
+    def laplace(self, seed: int = 0, num_draws: int = 1000) -> "Fit":
+        """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
+        state, samples = self.model.laplace_run_label(
+            self.data, self.params, self.bounds, seed, num_draws
+        )
+        settings = (self.settings or {}) | {"seed": seed, "num_draws": num_draws}
+        return replace(self, samples=samples, state=state, settings=settings)
 
     @property
     def chi2_per_pixel(self) -> float:
@@ -62,7 +70,7 @@ class Fit:
         return list(self.samples[::step])
 
     def summary(self) -> QTable:
-        """Mean, sd and percentiles of every parameter with R-hat and effective sample sizes.
+        """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
 
         Raises ``ValueError`` before sampling.
         """
@@ -70,7 +78,7 @@ class Fit:
             raise ValueError("the fit has no draws to summarise: call sample() first.")
         names = self.samples.names
         low, middle, high = np.percentile(self.samples.draws, [16, 50, 84], axis=0)
-        return QTable(
+        table = QTable(
             {
                 "parameter": names,
                 "unit": [UNITS.get(n, "") for n in names],
@@ -79,11 +87,12 @@ class Fit:
                 "p16": low,
                 "median": middle,
                 "p84": high,
-                "rhat": [self.state.rhat[n] for n in names],
-                "ess_bulk": [self.state.ess_bulk[n] for n in names],
-                "ess_tail": [self.state.ess_tail[n] for n in names],
             }
         )
+        if isinstance(self.state, SampleState):
+            for name in ("rhat", "ess_bulk", "ess_tail"):
+                table[name] = [getattr(self.state, name)[n] for n in names]
+        return table
 
     def derived(self) -> QTable:
         """Centre, frequency, rho(0) and Sigma(1.1 kpc) with units: median, 16 and 84 percentile.
@@ -138,9 +147,7 @@ DERIVED = {
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 
 
-def fit_map(
-    bdata: dict, frame: str = "not stated", model: str = "potential", **options
-) -> Fit:
+def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **options) -> Fit:
     """Fit a model to a binned map: automatic start, then the optimum.
 
     `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``

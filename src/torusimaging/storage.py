@@ -15,7 +15,7 @@ import xarray as xr
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.pixels import VELOCITY
-from .models.samples import Samples, SampleState
+from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
 
 FORMAT = "torusimaging fit 2"
@@ -122,11 +122,13 @@ def _to_tree(fit) -> xr.DataTree:
         ),
     }
     if fit.samples is not None and fit.state is not None:
-        chains = fit.state.num_chains
+        chains = getattr(fit.state, "num_chains", 1)
         draws = fit.samples.draws.reshape(chains, -1, layout.size)
         state = fit.state._asdict()
         lp = state.pop("logdensity").reshape(chains, -1)
-        state["e_bfmi"] = np.asarray(state["e_bfmi"]).tolist()
+        state |= {"kind": "NUTS" if isinstance(fit.state, SampleState) else "Laplace"}
+        if "e_bfmi" in state:
+            state["e_bfmi"] = np.asarray(state["e_bfmi"]).tolist()
         groups["/posterior"] = xr.Dataset(_variables(layout, draws))
         groups["/sample_stats"] = xr.Dataset(
             {"lp": (("chain", "draw"), lp)}, attrs={"state": json.dumps(state)}
@@ -173,7 +175,7 @@ def _from_tree(tree: xr.DataTree) -> dict:
     )
 
 
-def _read_samples(tree: xr.DataTree, layout: Layout) -> tuple[Samples, SampleState]:
+def _read_samples(tree: xr.DataTree, layout: Layout) -> tuple[Samples, SampleState | LaplaceState]:
     posterior = tree["posterior"]
     shapes = jax.tree_util.tree_unflatten(layout.treedef, list(layout.shapes))
     paths = jax.tree_util.tree_flatten_with_path(shapes, is_leaf=lambda s: isinstance(s, tuple))[0]
@@ -183,8 +185,10 @@ def _read_samples(tree: xr.DataTree, layout: Layout) -> tuple[Samples, SampleSta
         columns.append(values.reshape(values.shape[0] * values.shape[1], -1))
     stats = tree["sample_stats"]
     state = json.loads(stats.attrs["state"])
-    state["e_bfmi"] = np.asarray(state["e_bfmi"])
+    cls = SampleState if state.pop("kind") == "NUTS" else LaplaceState
+    if "e_bfmi" in state:
+        state["e_bfmi"] = np.asarray(state["e_bfmi"])
     return (
         Samples(np.concatenate(columns, axis=1), layout),
-        SampleState(logdensity=stats["lp"].values.ravel(), **state),
+        cls(logdensity=stats["lp"].values.ravel(), **state),
     )

@@ -104,7 +104,9 @@ def _canonical(table: OrbitTable, even: bool, row, weights, theta_e: Array) -> A
         far = folded > jnp.pi / 2
         folded = jnp.where(far, jnp.pi - folded, folded)
         sign = jnp.where(far, -sign, sign)
-    return theta_e + sign * hermite_rows(table.shift, table.shift_slope, table.period, row, weights, folded)
+    return theta_e + sign * hermite_rows(
+        table.shift, table.shift_slope, table.period, row, weights, folded
+    )
 
 
 @eqx.filter_jit

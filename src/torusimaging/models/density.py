@@ -352,9 +352,7 @@ class UserDensity(DensityForm):
         x = jnp.linspace(0.0, self.height, 65)
         lowest = jnp.min(jnp.stack([jnp.min(side.density(x)) for side in found]))
         veto = jnp.where(lowest >= 0, 1.0, jnp.nan)
-        guarded = [
-            FunctionSide(self.function, params, sign, veto) for sign in self._signs
-        ]
+        guarded = [FunctionSide(self.function, params, sign, veto) for sign in self._signs]
         return guarded[0], guarded[1] if self.asymmetric else None
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import actions
-from ..foliation.density import FOUR_PI_G, potential_matrix
+from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import OrbitGrid, PotentialFoliation
 from ..priors import slope_residuals
 from ..splines import QuadraticSpline, check_knots
@@ -260,27 +260,34 @@ class TorusImaging1DPotential(OrbitModel):
             layer.dark for layer in self.density.layers
         )
 
+    def dark_density_at(self, pos: Array, params: dict) -> Array:
+        """The dark matter's density (Msun/kpc^3) at plain positions; NaN beyond the model's end."""
+        x = jnp.abs(pos - params["pos0"])
+        return jnp.where(x <= self.height, self._dark(params).density(x), jnp.nan)
+
+    def dark_surface_density_at(self, height: Array, params: dict) -> Array:
+        """Dark matter within +-height (Msun/kpc^2); NaN beyond the model's end."""
+        mass = 2 * self._dark(params).force(height) / FOUR_PI_G
+        return jnp.where(height <= self.height, mass, jnp.nan)
+
     def get_dark_density(self, pos: u.Quantity, params: dict) -> u.Quantity:
         """The dark matter's density at `pos`, in Msun/kpc^3; NaN beyond the model's end.
 
         Raises ``ValueError`` for a form without dark matter.
         """
-        z = np.abs(internal(pos, u.kpc, "pos") - float(params["pos0"]))
-        return np.where(z <= self.height, self._dark(params).density(jnp.asarray(z)), np.nan) * (
-            DENSITY
-        )
+        z = jnp.asarray(internal(pos, u.kpc, "pos"))
+        return np.asarray(self.dark_density_at(z, self.floats(params))) * DENSITY
 
     def get_dark_surface_density(self, height: u.Quantity, params: dict) -> u.Quantity:
         """Dark matter within +-height of the plane's centre, in Msun/kpc^2.
 
         Raises ``ValueError`` for a form without dark matter.
         """
-        z = np.abs(internal(height, u.kpc, "height"))
-        mass = 2 * self._dark(params).force(jnp.asarray(z)) / FOUR_PI_G
-        return np.where(z <= self.height, mass, np.nan) * (DENSITY * u.kpc)
+        x = jnp.abs(jnp.asarray(internal(height, u.kpc, "height")))
+        return np.asarray(self.dark_surface_density_at(x, self.floats(params))) * DENSITY * u.kpc
 
-    def _dark(self, params: dict):
-        side = self.density.dark_side(self.floats(params)["density_params"])
+    def _dark(self, params: dict) -> Side:
+        side = self.density.dark_side(params["density_params"])
         if side is None:
             raise ValueError("this model's density has no part that counts as dark matter.")
         return side

@@ -79,3 +79,29 @@ def _verdict(tables: dict, count: int, fraction: float, n_chains: int) -> str:
         f"smallest bulk ESS {smallest:.0f}; {count} divergences ({100 * fraction:.2g} %)"
         f"{' - TOO MANY' * (fraction > 0.01)}."
     )
+
+
+class LaplaceState(NamedTuple):
+    """What is known of draws from the normal approximation, reweighted to the posterior.
+
+    `pareto_k` below 0.7 means that the weights, and so the draws, can be trusted; `ess` is the
+    number of independent draws they are worth.
+    """
+
+    logdensity: np.ndarray
+    pareto_k: float
+    ess: float
+    reliable: bool
+    seconds: float
+    verdict: str
+
+    @classmethod
+    def of(cls, logdensity: np.ndarray, pareto_k: float, ess: float, seconds: float):
+        """The state with its sentence."""
+        reliable = bool(pareto_k < 0.7)
+        text = (
+            f"Normal approximation, reweighted: Pareto k {pareto_k:.2f}, worth {ess:.0f} "
+            "independent draws"
+        )
+        text += "." if reliable else " - NOT RELIABLE: sample with NUTS."
+        return cls(logdensity, float(pareto_k), float(ess), reliable, float(seconds), text)

@@ -1,7 +1,6 @@
 """The short table of a fit."""
 
 import astropy.units as u
-import numpy as np
 
 from ..mock import MockSurvey
 from ..results import DERIVED, Fit
