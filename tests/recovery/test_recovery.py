@@ -1,4 +1,4 @@
-"""Fits of exact mocks and of the real map against what is known of them."""
+"""Fits of the spline model to exact mocks and the real map against what is known of them."""
 
 import astropy.units as u
 import numpy as np
@@ -7,7 +7,12 @@ import pytest
 import torusimaging as oti
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 81) * u.kpc, "vel": np.linspace(-70, 70, 81) * u.km / u.s}
-TUTORIAL = {"label_knots": 4, "e_knots": {2: 8, 4: 4}, "e_knots_spacing_power": 0.5}
+TUTORIAL = {
+    "model": "spline",
+    "label_knots": 4,
+    "e_knots": {2: 8, 4: 4},
+    "e_knots_spacing_power": 0.5,
+}
 ACCELERATION = u.km / u.s / u.Myr
 
 
@@ -16,7 +21,7 @@ def fit_mock(n: int, seed: int, sun=None):
     binned = oti.data.get_binned_label(
         survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err
     )
-    return survey, binned, oti.fit_map(binned)
+    return survey, binned, oti.fit_map(binned, model="spline")
 
 
 def acceleration_pulls(survey, fit, height):
@@ -85,26 +90,6 @@ def test_real_map_is_the_same_in_any_unit(shared_data):
         np.testing.assert_allclose(other, one, rtol=1e-10)
 
 
-def test_full_disc_mock(shared_data):
-    """A quasi-isothermal disc in MilkyWayPotential2022, with Agama's actions.
-
-    The true a_z at R = 8.21 kpc is gala 1.11's for that potential.
-    """
-    stars = np.load(shared_data / "mock_disk_mw2022.npz")
-    pos = stars["pos_kpc"][:, 2] * u.kpc
-    vel = stars["vel_kpc_per_myr"][:, 2] * u.kpc / u.Myr
-    binned = oti.data.get_binned_label(pos, vel, stars["mg_fe"], BINS, label_err=stars["mg_fe_err"])
-    fit = oti.fit_map(binned)
-    height = np.array([0.25, 0.5, 0.75])
-    truth = [-1.18041787, -1.52958786, -1.71865056] * ACCELERATION
-    a = fit.model.get_acceleration((height + float(fit.params["pos0"])) * u.kpc, fit.params)
-    np.testing.assert_allclose((a / truth).to_value(u.one), 1.0, atol=0.06)
-    table = fit.model.compute_action_angle(pos, vel, fit.params)
-    good = table["flag"] == 0
-    ratio = table["J"].value[good] / stars["action_R_z_phi"][good, 1]
-    assert good.mean() > 0.9 and abs(np.median(ratio) - 1) < 0.03
-
-
 def test_optimum_is_at_least_as_good_as_a_first_order_one():
     """L-BFGS-B on the same objective, run to convergence, finds nothing lower."""
     import jax
@@ -132,7 +117,7 @@ def test_optimum_is_at_least_as_good_as_a_first_order_one():
 
 def test_price_whelan_prior_can_be_chosen():
     _, binned, default = fit_mock(50_000, 4)
-    fit = oti.fit_map(binned, prior="price-whelan25")
+    fit = oti.fit_map(binned, model="spline", prior="price-whelan25")
     assert fit.optimizer.success and fit.model.prior == "price-whelan25"
     # The same data, another prior: the midplane is where it was, the orbits are not.
     assert abs(fit.params["pos0"] - default.params["pos0"]) < 0.005

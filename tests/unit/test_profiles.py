@@ -49,28 +49,13 @@ def some(n=40, **kw):
 class WithDark(oti.TorusImaging1D):
     """A model that knows a constant density of dark matter."""
 
-    def get_dark_density(self, pos, params):
-        return np.full(pos.shape, 1e7 * np.exp(params["ln_Omega0"]) / 0.07) * u.Msun / u.kpc**3
-
-    def get_dark_surface_density(self, height, params):
-        return 2 * height * self.get_dark_density(height, params)
-
-
-class WithTracedDark(WithDark):
-    """The same with functions of plain arrays."""
+    has_dark_matter = True
 
     def dark_density_at(self, pos, params):
         return jnp.full(pos.shape, 1e7) * jnp.exp(params["ln_Omega0"]) / 0.07
 
     def dark_surface_density_at(self, height, params):
         return 2 * height * self.dark_density_at(height, params)
-
-
-class WithReach(oti.TorusImaging1D):
-    """A model that works its reach out in plain numbers."""
-
-    def reach(self, params):
-        return 0.5 * float(params["ln_Omega0"]) / np.log(0.07)
 
 
 @pytest.fixture
@@ -152,7 +137,7 @@ def test_no_value_beyond_the_reach(model):
     assert np.min(a) * 977.8 < table["a_z_median"][1].value < np.max(a) * 977.8
 
 
-def test_dark_matter_and_a_plain_reach():
+def test_dark_matter():
     draws = some()
     z = np.linspace(-0.5, 0.5, 5) * u.kpc
     table = profiles((WithDark(label, {2: stretch}, r_e_max=0.3), draws), z)
@@ -160,11 +145,6 @@ def test_dark_matter_and_a_plain_reach():
     np.testing.assert_allclose(table["rho_dm_median"].value, 0.01 * omega / 0.07, rtol=1e-3)
     expected = 2 * np.abs(z).to_value(u.pc) * table["rho_dm_p84"].value
     np.testing.assert_allclose(table["Sigma_dm_p84"].value, expected, rtol=1e-12)
-    traced = profiles((WithTracedDark(label, {2: stretch}, r_e_max=0.3), draws), z)
-    for name in table.colnames:
-        np.testing.assert_allclose(traced[name], table[name], rtol=1e-12)
-    short = profiles((WithReach(label, {2: stretch}), params()))
-    np.testing.assert_allclose(short["z"][-1].value, 0.5)
 
 
 def test_literature(model, tmp_path):

@@ -20,7 +20,7 @@ def fit():
         "label": label,
         "label_err": np.full(pos.size, 0.01),
     }
-    fit = oti.fit_map(data, frame="test frame", label_knots=3, e_knots={2: 3})
+    fit = oti.fit_map(data, frame="test frame", model="spline", label_knots=3, e_knots={2: 3})
     return fit.sample(seed=1, num_warmup=100, num_steps=50, num_chains=2)
 
 

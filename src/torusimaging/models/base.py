@@ -18,7 +18,13 @@ from ..foliation.density import G
 from ..inference import laplace, nuts, optimize
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from ..units import internal
-from .objectives import OBJECTIVES, RESIDUALS, ln_whitened, minus_ln_posterior_free
+from .objectives import (
+    OBJECTIVES,
+    RESIDUALS,
+    ln_whitened,
+    minus_ln_posterior_free,
+    minus_ln_prior_free,
+)
 from .pixels import VELOCITY, Map, pad, read_map, require_x64
 from .samples import LaplaceState, Samples, SampleState
 
@@ -319,6 +325,23 @@ class OrbitModel(eqx.Module):
         centre = limits.free(layout.flatten(p0))
         factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
         return layout, limits, centre, factor, args
+
+    def set_by_prior(
+        self, params: dict, bdata: dict, bounds: dict | tuple | None = None
+    ) -> list[str]:
+        """Names of the parameters about which the data say next to nothing, given the others.
+
+        Those along which minus the ln likelihood of the binned label is less than a hundredth as
+        curved at the optimum `params` as minus the ln prior.
+        """
+        params = self.floats(params)
+        layout = Layout.of(params)
+        limits = make_bounds(layout, params, bounds)
+        args = (self, limits, layout, pad(read_map(bdata)))
+        centre = limits.free(layout.flatten(params))
+        prior = laplace.curvature(minus_ln_prior_free, centre, args)
+        both = laplace.curvature(minus_ln_posterior_free, centre, args)
+        return [n for n, p, b in zip(layout.names(), prior, both, strict=True) if b - p < 0.01 * p]
 
     def get_crlb(
         self, params: dict, data: dict, objective: str = "gaussian", inv: bool = False

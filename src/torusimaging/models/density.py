@@ -18,7 +18,7 @@ from ..units import internal
 DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
 # background of this fraction of the midplane's density.
-REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
+REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.05
 # Inside this fraction of the data's height the density is a parabola to the prior.
 CORE = 0.1
 
@@ -262,7 +262,10 @@ class LayeredDensity(DensityForm):
         return LayeredSide(
             tuple(layer.kind for layer in chosen),
             tuple(jnp.exp(p["ln_rho"]) for p in own),
-            tuple(jnp.exp(p[key if key in p else "ln_h"]) if "ln_h" in p else 1.0 for p in own),
+            tuple(
+                jnp.exp(p[key if key in p else "ln_h"]) if "ln_h" in p else jnp.ones(())
+                for p in own
+            ),
         )
 
     def sides(self, params: dict) -> tuple[Side, Side | None]:

@@ -58,6 +58,14 @@ def minus_ln_posterior_free(z: Array, args: Any) -> Array:
     return -ln_posterior_free(z, args)
 
 
+def minus_ln_prior_free(z: Array, args: Any) -> Array:
+    """Minus the ln prior of the free vector."""
+    model, bounds, layout, _ = args
+    params = layout.unflatten(bounds.constrain(z))
+    squares = 0.5 * jnp.sum(model.prior_residuals(params) ** 2)
+    return squares + model.penalty(params) - bounds.ln_jacobian(z)
+
+
 def ln_whitened(w: Array, args: Any) -> Array:
     """ln posterior of w, with z = centre + factor w."""
     centre, factor, inner = args

@@ -52,6 +52,8 @@ def describe(fit: Fit) -> str:
     ]
     if fit.state is not None:
         lines.insert(1, fit.state.verdict)
-        height = float(fit.model.reach(fit.params))
-        lines.append(f"The model's orbits reach |z| = {height:.2f} kpc.")
+    height = float(fit.model.reach(fit.params))
+    lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
+    if names := fit.model.set_by_prior(fit.params, fit.data, fit.bounds):
+        lines.append(f"Set by the prior, not by the data: {', '.join(names)}.")
     return "\n".join(lines)

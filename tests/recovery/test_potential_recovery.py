@@ -1,0 +1,145 @@
+"""Fits of the potential model to exact fields, a full disc and real maps."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+import torusimaging as oti
+
+BINS = {"pos": np.linspace(-1.2, 1.2, 81) * u.kpc, "vel": np.linspace(-70, 70, 81) * u.km / u.s}
+FIELDS = {
+    "thin + thick + halo": oti.mock.solar_potential(),
+    "one sech^2": oti.mock.Potential1D([(0.08e9, 0.25)]),
+    "harmonic": oti.mock.Potential1D([], 0.04e9),
+}
+# gala 1.11's a_z of MilkyWayPotential2022 at R = 8.21 kpc, in km/s/Myr.
+DISC_HEIGHT = np.array([0.2, 0.4, 0.6, 0.9])
+DISC_TRUTH = np.array([-1.05002922, -1.42514028, -1.61340319, -1.81008463])
+
+
+def mock_map(stars, field, seed):
+    survey = oti.mock.draw_stars(
+        stars, field, seed=seed, selection="survey", sun=(0.02 * u.kpc, -0.5 * u.km / u.s)
+    )
+    return survey, oti.data.get_binned_label(
+        survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err
+    )
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_million_stars(name):
+    """a_z within 3 % and 2 sd between 0.15 and 1 kpc, rho within 2 sd."""
+    field = FIELDS[name]
+    survey, binned = mock_map(1_000_000, field, SEEDS[name])
+    fit = oti.fit_map(binned)
+    height = np.linspace(0.16, 0.98, 10)
+    table = oti.profiles(fit.laplace(num_draws=500), height * u.kpc, literature=False)
+
+    def pulls(column, unit, truth):
+        low, middle, high = (
+            table[f"{column}_{k}"].to_value(unit) for k in ("p16", "median", "p84")
+        )
+        return middle, 2 * (middle - truth) / (high - low)
+
+    truth = field.acceleration(height)
+    a, pull = pulls("a_z", u.kpc / u.Myr**2, truth)
+    assert np.max(np.abs(a / truth - 1)) < 0.03
+    assert np.max(np.abs(pull)) < 2
+    _, pull = pulls("rho", u.Msun / u.kpc**3, field.density(height))
+    assert np.max(np.abs(pull)) < 2
+    assert abs(fit.params["pos0"] - 0.02) < 0.002
+    few = slice(0, 20_000)
+    stars = fit.model.compute_action_angle(survey.pos[few], survey.vel[few], fit.params)
+    good = stars["flag"] == 0
+    assert abs(np.median(stars["J"][good] / survey.J[few][good]) - 1) < 0.02
+
+
+def test_intervals_cover_the_truth():
+    """Ten surveys of 5e4 stars: 68 % intervals hold 6.8 +- 1.5 truths, 95 % ones 9.5 +- 0.7."""
+    field, height = FIELDS["thin + thick + halo"], np.array([0.25, 0.5, 1.0])
+    truth = field.acceleration(height)
+    inside = []
+    for seed in range(10):
+        fit = oti.fit_map(mock_map(50_000, field, 500 + seed)[1]).laplace(seed=seed)
+        table = oti.profiles(fit, height * u.kpc, literature=False)
+        edges = [table[f"a_z_{k}"].to_value(u.kpc / u.Myr**2) for k in LEVELS]
+        inside.append(
+            [(edges[0] < truth) & (truth < edges[1]), (edges[2] < truth) & (truth < edges[3])]
+        )
+    narrow, wide = np.mean(inside, axis=0)
+    # Three binomial sds on each side.
+    assert np.all(narrow >= 0.3) and np.all(wide >= 0.8)
+    assert 0.45 < narrow.mean() < 0.95
+
+
+LEVELS = ("p16", "p84", "p2_5", "p97_5")
+SEEDS = {"thin + thick + halo": 1, "one sech^2": 1, "harmonic": 1}
+
+
+def test_full_disc_mock(shared_data):
+    """A quasi-isothermal disc in MilkyWayPotential2022, with Agama's actions.
+
+    a_z at four heights is consistent with the truth (chi^2 with the posterior's covariance,
+    p > 0.01), and J, Omega and theta are no worse than the spline model's.
+    """
+    stars = np.load(shared_data / "mock_disk_mw2022.npz")
+    pos = stars["pos_kpc"][:, 2] * u.kpc
+    vel = stars["vel_kpc_per_myr"][:, 2] * u.kpc / u.Myr
+    binned = oti.data.get_binned_label(pos, vel, stars["mg_fe"], BINS, label_err=stars["mg_fe_err"])
+    found = {}
+    for name in ("potential", "spline"):
+        fit = oti.fit_map(binned, model=name)
+        table = fit.model.compute_action_angle(pos, vel, fit.params)
+        good = table["flag"] == 0
+        assert good.mean() > 0.9
+        J = table["J"].value[good] / stars["action_R_z_phi"][good, 1]
+        omega = table["Omega"].value[good] / stars["frequency_R_z_phi"][good, 1]
+        off = table["theta"].value[good] - stars["angle_R_z_phi"][good, 1]
+        off = (off + np.pi) % (2 * np.pi) - np.pi
+        found[name] = [_spread(x) for x in (J, omega, off)]
+        if name == "potential":
+            draws = fit.laplace().draws(400)
+            a = [
+                fit.model.get_acceleration((DISC_HEIGHT + float(p["pos0"])) * u.kpc, p).to_value(
+                    u.km / u.s / u.Myr
+                )
+                for p in draws
+            ]
+            error = np.mean(a, axis=0) - DISC_TRUTH
+            distance = error @ np.linalg.solve(np.cov(a, rowvar=False), error)
+            assert chi2(4).sf(distance) > 0.01
+            assert abs(np.median(J) - 1) < 0.03
+            assert abs(np.median(omega) - 1) < 0.05
+    for ours, theirs in zip(*found.values(), strict=True):
+        assert ours < 1.1 * theirs
+
+
+def _spread(x) -> float:
+    low, high = np.percentile(x, [16, 84])
+    return (high - low) / 2
+
+
+def test_real_maps(shared_data):
+    """The published midplane and, on the second map, density and surface density."""
+    first = oti.data.read_map(shared_data / "apogee_dr17_solar_88k_binned.csv")
+    fit = oti.fit_map(first)
+    assert abs(fit.params["pos0"] * 1e3 - 40.4) < 5
+    assert abs(fit.params["vel0"] * 977.79222 - 0.3) < 0.6
+    assert 0.5 < fit.chi2_per_pixel < 1.5
+    second = oti.data.read_map(shared_data / "apogee_dr17_solar_binned.csv", scatter=0.05)
+    rows = oti.fit_map(second).laplace().derived()
+    rho, sigma = (row for row in rows if row["quantity"] in ("rho(0)", "Sigma(1.1 kpc)"))
+    assert abs(rho["median"] - 0.081) < 3 * (rho["p84"] - rho["p16"]) / 2
+    assert abs(sigma["median"] - 68.3) < 3 * (sigma["p84"] - sigma["p16"]) / 2
+
+
+def test_same_fit_in_any_unit(shared_data):
+    binned = oti.data.read_map(shared_data / "apogee_dr17_solar_88k_binned.csv")
+    fits = [
+        oti.fit_map(binned | {"pos": binned["pos"].to(p), "vel": binned["vel"].to(v)})
+        for p, v in ((u.kpc, u.km / u.s), (u.pc, u.m / u.s))
+    ]
+    z = np.array([-0.8, 0.3, 1.0]) * u.kpc
+    one, other = (f.model.get_acceleration(z, f.params).value for f in fits)
+    np.testing.assert_allclose(other, one, rtol=1e-9)
