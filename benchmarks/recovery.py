@@ -44,7 +44,12 @@ def compare(fit, truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rho, rho_sd = values("rho", u.Msun / u.kpc**3)
     true = truth.acceleration(HEIGHT)
     pull = (a - true) / sd
-    return 100 * (a / true - 1), 100 * sd / np.abs(true), pull, (rho - truth.density(HEIGHT)) / rho_sd
+    return (
+        100 * (a / true - 1),
+        100 * sd / np.abs(true),
+        pull,
+        (rho - truth.density(HEIGHT)) / rho_sd,
+    )
 
 
 def main(stars: int = 1_000_000, seeds: int = 2) -> None:

@@ -2,6 +2,7 @@
 
 from . import data, literature, mock, plot
 from .consistency import Consistency, check_consistency
+from .galaxy import ActionComparison, compare_actions
 from .models import (
     Layer,
     TorusImaging1D,
@@ -13,6 +14,7 @@ from .profiles import profiles
 from .results import Fit, fit_map, load
 
 __all__ = [
+    "ActionComparison",
     "Consistency",
     "Fit",
     "Layer",
@@ -20,6 +22,7 @@ __all__ = [
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "check_consistency",
+    "compare_actions",
     "data",
     "fit_map",
     "literature",

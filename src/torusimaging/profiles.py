@@ -62,7 +62,7 @@ def profiles(
     `UnitError` for a `z` without a unit of length.
     """
     require_x64()
-    model, draws, meta = _read(fit)
+    model, draws, meta = read_draws(fit)
     stacked = _stack(draws)
     try:
         has_force = getattr(model.foliation(draws[0]), "has_force", True)
@@ -97,7 +97,7 @@ def profiles(
     return table
 
 
-def _read(fit) -> tuple[OrbitModel, list[dict], dict]:
+def read_draws(fit) -> tuple[OrbitModel, list[dict], dict]:
     """(model, draws, what the table's meta says of them)."""
     if isinstance(fit, Fit):
         kind = "optimum only" if fit.samples is None else "posterior draws"

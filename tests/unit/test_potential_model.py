@@ -13,7 +13,7 @@ BINS = {"pos": np.linspace(-1.2, 1.2, 41) * u.kpc, "vel": np.linspace(-70, 70, 4
 AUTO = oti.TorusImaging1DPotential.auto_init
 
 
-def make_map(stars=30_000, seed=0):
+def make_map(stars=50_000, seed=0):
     survey = oti.mock.draw_stars(stars, seed=seed, selection="survey")
     binned = oti.data.get_binned_label(
         survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err
