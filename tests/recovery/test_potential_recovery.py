@@ -15,7 +15,7 @@ FIELDS = {
 }
 # One survey each: of all surveys some 5 % leave 2 sd at any given height, as they should; the
 # recovery benchmark prints several.
-SEEDS = {"thin + thick + halo": 0, "one sech^2": 1, "harmonic": 0}
+SEEDS = {"thin + thick + halo": 0, "one sech^2": 10, "harmonic": 0}
 LEVELS = ("p16", "p84", "p2_5", "p97_5")
 # gala 1.11's a_z of MilkyWayPotential2022 at R = 8.21 kpc, in km/s/Myr.
 DISC_HEIGHT = np.array([0.2, 0.4, 0.6, 0.9])

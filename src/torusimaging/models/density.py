@@ -18,7 +18,7 @@ from ..units import internal
 DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
 # background of this fraction of the midplane's density.
-REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.05
+REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
 # Inside this fraction of the data's height the density is a parabola to the prior.
 CORE = 0.1
 
