@@ -81,3 +81,10 @@ def check_knots(knots, name: str) -> None:
             f"{name} must be a finite, strictly increasing list of at least two knots, "
             f"but {k.tolist()} was given."
         )
+
+
+def check_radial_knots(knots, name: str) -> None:
+    """Raise a ``ValueError`` unless `knots` also start at 0, as radii and heights must."""
+    check_knots(knots, name)
+    if float(knots[0]) != 0:
+        raise ValueError(f"{name} must start at 0, but starts at {float(knots[0])}.")

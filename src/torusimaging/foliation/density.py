@@ -5,6 +5,7 @@ A side is described in the height x = |pos - pos0| >= 0 (kpc): ``density`` (Msun
 (\int_0^x force dx', in kpc^2/Myr^2).  Poisson's equation in one dimension holds exactly.
 """
 
+import abc
 from collections.abc import Callable
 
 import equinox as eqx
@@ -21,17 +22,17 @@ KINDS = ("sech2", "exponential", "constant")
 class Side(eqx.Module):
     """Density, force and potential at heights x >= 0 on one side of the plane (abstract)."""
 
+    @abc.abstractmethod
     def density(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Mass density in Msun/kpc^3."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def force(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Pull towards the plane in kpc/Myr^2."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Potential above the plane's in kpc^2/Myr^2."""
-        raise NotImplementedError
 
     def kappa2(self, grid) -> Float[Array, "n m"]:
         """2 [Phi(h) - Phi(h sin u)] / (h cos u)^2 at the nodes of an `OrbitGrid`."""

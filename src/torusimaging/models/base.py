@@ -315,14 +315,17 @@ class OrbitModel(eqx.Module):
         state = LaplaceState.of(found.logdensity[picks], found.pareto_k, found.ess, seconds)
         return state, Samples(draws, layout)
 
+    def _problem(self, bdata: dict, params: dict, bounds: dict | tuple | None):
+        """(layout, bounds, free parameters, arguments of the objectives) of a binned label."""
+        params = self.floats(params)
+        layout = Layout.of(params)
+        limits = make_bounds(layout, params, bounds)
+        args = (self, limits, layout, pad(read_map(bdata)))
+        return layout, limits, limits.free(layout.flatten(params)), args
+
     def _preconditioned(self, bdata: dict, p0: dict, bounds: dict | tuple | None):
-        """(layout, bounds, free optimum, root of its covariance, arguments of the objective)."""
-        data = read_map(bdata)
-        p0 = self.floats(p0)
-        layout = Layout.of(p0)
-        limits = make_bounds(layout, p0, bounds)
-        args = (self, limits, layout, pad(data))
-        centre = limits.free(layout.flatten(p0))
+        """The same, with the root of the covariance at the optimum `p0` before the last."""
+        layout, limits, centre, args = self._problem(bdata, p0, bounds)
         factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
         return layout, limits, centre, factor, args
 
@@ -334,11 +337,7 @@ class OrbitModel(eqx.Module):
         Those along which minus the ln likelihood of the binned label is less than a hundredth as
         curved at the optimum `params` as minus the ln prior.
         """
-        params = self.floats(params)
-        layout = Layout.of(params)
-        limits = make_bounds(layout, params, bounds)
-        args = (self, limits, layout, pad(read_map(bdata)))
-        centre = limits.free(layout.flatten(params))
+        layout, _, centre, args = self._problem(bdata, params, bounds)
         prior = laplace.curvature(minus_ln_prior_free, centre, args)
         both = laplace.curvature(minus_ln_posterior_free, centre, args)
         return [n for n, p, b in zip(layout.names(), prior, both, strict=True) if b - p < 0.01 * p]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..foliation.density import FOUR_PI_G, KINDS, FunctionSide, LayeredSide, LinearSide, Side
 from ..foliation.potential import OrbitGrid
-from ..splines import check_knots
+from ..splines import check_knots, check_radial_knots
 from ..units import internal
 
 DENSITY = u.Msun / u.kpc**3
@@ -79,9 +79,7 @@ class FreeDensity(DensityForm):
         smooth_sigma: float = 0.5,
         asymmetry_sigma: float = 0.3,
     ):
-        check_knots(knots, "density_knots")
-        if np.asarray(knots)[0] != 0:
-            raise ValueError(f"density_knots must start at 0, but start at {knots[0]}.")
+        check_radial_knots(knots, "density_knots")
         sigmas = {
             "level_sigma": level_sigma,
             "smooth_sigma": smooth_sigma,

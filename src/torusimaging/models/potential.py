@@ -12,7 +12,7 @@ from .. import actions
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import OrbitGrid, PotentialFoliation
 from ..priors import slope_residuals
-from ..splines import QuadraticSpline, check_knots
+from ..splines import QuadraticSpline, check_knots, check_radial_knots
 from ..units import internal
 from . import initial
 from .base import OrbitModel
@@ -81,9 +81,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_l2_sigma: float = 1.0,
         label_smooth_sigma: float = 0.5,
     ):
-        check_knots(label_knots, "label_knots")
-        if np.asarray(label_knots)[0] != 0:
-            raise ValueError(f"label_knots must start at 0, but start at {label_knots[0]}.")
+        check_radial_knots(label_knots, "label_knots")
         if label_sign not in (1, -1):
             raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
         for name, value in (
@@ -150,7 +148,7 @@ class TorusImaging1DPotential(OrbitModel):
         if isinstance(density, str) and density == "free":
             knots = _density_knots(density_knots, reach, top, density_knots_spacing_power)
             form = FreeDensity.about(knots, omega0, reach, asymmetric=asymmetric, **more)
-            reach, top = max(reach, min(float(knots[-1]), reach)), max(top, float(knots[-1]))
+            top = max(top, float(knots[-1]))
         elif isinstance(density, str) and density == "solar":
             form = LayeredDensity(solar_layers(), asymmetric, **more)
         elif isinstance(density, str):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals
-from ..splines import QuadraticSpline, check_knots
+from ..splines import QuadraticSpline, check_radial_knots
 from . import initial
 from .fourier import FourierModel
 from .user import check_orders
@@ -77,9 +77,7 @@ class TorusImaging1DSpline(FourierModel):
         for name, knots in [("label_knots", label_knots)] + [
             (f"e_knots[{m}]", k) for m, k in e_knots.items()
         ]:
-            check_knots(knots, name)
-            if np.asarray(knots)[0] != 0:
-                raise ValueError(f"{name} must start at 0, but starts at {np.asarray(knots)[0]}.")
+            check_radial_knots(knots, name)
         if prior not in PRIORS:
             raise ValueError(f"prior must be one of {', '.join(PRIORS)}, but {prior!r} was given.")
         for name, given in (
