@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
 
+from .distributions import Place, check_priors, leaves_of, limits
+
 
 class Layout(eqx.Module):
     """How a nested dictionary of parameters is laid out as one flat vector.
@@ -62,34 +64,52 @@ class Layout(eqx.Module):
         return out
 
 
+def indices(layout: Layout, name: str) -> np.ndarray:
+    """The flat vector's entries that `name` points to, such as ``label_params.label_vals[1:]``."""
+    numbered = layout.unflatten(np.arange(layout.size))
+    place = Place.of(name)
+    return np.ravel(place.of_leaf(np.asarray(leaves_of(numbered)[place.leaf])))
+
+
 class Bounds(eqx.Module):
-    """Lower and upper limits as a smooth one-to-one map from all real numbers."""
+    """Lower and upper limits, either of which may be absent, as a smooth map from all numbers.
+
+    x = low + exp(z) above a lower limit alone, x = high - exp(z) below an upper one alone, and the
+    logistic function between two.
+    """
 
     lower: Float[Array, " d"]
     upper: Float[Array, " d"]
 
     def _parts(self):
-        both = jnp.isfinite(self.lower) & jnp.isfinite(self.upper)
+        below, above = jnp.isfinite(self.lower), jnp.isfinite(self.upper)
+        both = below & above
         lower, upper = jnp.where(both, self.lower, 0.0), jnp.where(both, self.upper, 1.0)
-        return both, biject_to(constraints.interval(lower, upper))
+        return both, below & ~above, above & ~below, biject_to(constraints.interval(lower, upper))
 
     def constrain(self, z: Float[Array, " d"]) -> Float[Array, " d"]:
         """Parameters of the free vector z."""
-        both, bijection = self._parts()
-        return jnp.where(both, bijection(jnp.where(both, z, 0.0)), z)
+        both, floor, ceiling, bijection = self._parts()
+        x = jnp.where(both, bijection(jnp.where(both, z, 0.0)), z)
+        step = jnp.exp(jnp.where(floor | ceiling, z, 0.0))
+        x = jnp.where(floor, jnp.where(floor, self.lower, 0.0) + step, x)
+        return jnp.where(ceiling, jnp.where(ceiling, self.upper, 0.0) - step, x)
 
     def free(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """Free vector of the parameters x, strictly inside the limits."""
-        both, bijection = self._parts()
+        both, floor, ceiling, bijection = self._parts()
         middle = 0.5 * (jnp.where(both, self.lower, 0.0) + jnp.where(both, self.upper, 1.0))
-        return jnp.where(both, bijection.inv(jnp.where(both, x, middle)), x)
+        z = jnp.where(both, bijection.inv(jnp.where(both, x, middle)), x)
+        above = jnp.log(jnp.where(floor, x - self.lower, 1.0))
+        under = jnp.log(jnp.where(ceiling, self.upper - x, 1.0))
+        return jnp.where(floor, above, jnp.where(ceiling, under, z))
 
     def ln_jacobian(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """ln |dx/dz| of `constrain`."""
-        both, bijection = self._parts()
+        both, floor, ceiling, bijection = self._parts()
         safe = jnp.where(both, z, 0.0)
         terms = bijection.log_abs_det_jacobian(safe, bijection(safe))
-        return jnp.sum(jnp.where(both, terms, 0.0))
+        return jnp.sum(jnp.where(both, terms, jnp.where(floor | ceiling, z, 0.0)))
 
 
 def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
@@ -109,17 +129,25 @@ def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
     return walk(bounds, "bounds")
 
 
-def make_bounds(layout: Layout, params: dict, bounds: dict | tuple | None) -> Bounds:
-    """Flat limits for the parameters, checked against the start.
+def make_bounds(
+    layout: Layout, params: dict, bounds: dict | tuple | None, priors: dict | None = None
+) -> Bounds:
+    """Flat limits for the parameters, those of the bounds and of `priors`, checked on the start.
 
     `bounds` is a nested dictionary of pairs, or the pair of dictionaries that `unpack_bounds`
     returns; a parameter that it leaves out is unlimited.  Raises ``ValueError`` for an unknown
-    name, a lower limit above the upper one, and a start that is not strictly inside.
+    name, a lower limit above the upper one, a start that is not strictly inside, and as
+    `check_priors` does.
     """
+    check_priors(priors or {}, params)
     lower, upper = bounds if isinstance(bounds, tuple) else unpack_bounds(bounds or {})
-    low = np.asarray(layout.flatten(_fill(params, lower, -np.inf, "bounds")))
-    high = np.asarray(layout.flatten(_fill(params, upper, np.inf, "bounds")))
+    low = np.array(layout.flatten(_fill(params, lower, -np.inf, "bounds")))
+    high = np.array(layout.flatten(_fill(params, upper, np.inf, "bounds")))
     start = np.asarray(layout.flatten(params))
+    for name, given in (priors or {}).items():
+        index = indices(layout, name)
+        least, most = limits(given)
+        low[index], high[index] = np.maximum(low[index], least), np.minimum(high[index], most)
     for name, a, b, x in zip(layout.names(), low, high, start, strict=True):
         if not a < b:
             raise ValueError(f"bounds of {name} must have lower < upper, but ({a}, {b}) was given.")

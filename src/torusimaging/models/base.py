@@ -12,12 +12,13 @@ import numpy as np
 from astropy.table import QTable
 from jaxtyping import Array
 
-from .. import actions, likelihoods
+from .. import actions, distributions, likelihoods
 from ..foliation import FourierFoliation, PotentialFoliation
 from ..foliation.density import G
 from ..inference import laplace, nuts, optimize
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from ..units import internal
+from . import prior
 from .objectives import (
     OBJECTIVES,
     RESIDUALS,
@@ -42,7 +43,12 @@ def _orbits(model, params, pos, vel):
 
 
 class OrbitModel(eqx.Module):
-    """A map of a label over the (pos, vel) plane whose contours are orbits (abstract)."""
+    """A map of a label over the (pos, vel) plane whose contours are orbits (abstract).
+
+    `given` holds the user's own priors by the name of what they are for (see `with_priors`).
+    """
+
+    given: dict[str, distributions.Distribution]
 
     @abc.abstractmethod
     def foliation(self, params: dict) -> FourierFoliation | PotentialFoliation:
@@ -53,12 +59,77 @@ class OrbitModel(eqx.Module):
         """The label on the orbit of radius r."""
 
     @abc.abstractmethod
-    def prior_residuals(self, params: dict) -> Array:
-        """Terms whose squares, halved, are minus the ln prior."""
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the default prior, each a normal distribution of the parameters it names.
+
+        As residuals, whose squares, halved, are minus the ln of the factor.  One may depend on
+        parameters of others.
+        """
 
     @abc.abstractmethod
+    def template(self) -> dict | None:
+        """Parameters of the right shape; None where the model cannot know it."""
+
+    def constraints(self, params: dict) -> Array:
+        """Residuals that are zero where the parameters make a possible model; none here."""
+        return jnp.zeros(0)
+
+    def regularization(self, params: dict) -> Array:
+        """A user's own term of minus the ln prior; nothing here."""
+        return jnp.zeros(())
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the prior is a sum of squares between limits, as Levenberg-Marquardt needs."""
+        return all(map(distributions.is_square, self.given.values()))
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior but for `penalty`.
+
+        A given prior takes the place of the default factors that it covers, and multiplies one
+        of which it names an entry.
+        """
+        places = [distributions.Place.of(name) for name in self.given]
+        terms = [
+            factor
+            for name, factor in self.prior_factors(params).items()
+            if not any(p.covers(distributions.Place.of(name)) for p in places)
+        ]
+        terms += [
+            distributions.normal_residuals(given, distributions.entry(params, name))
+            for name, given in self.given.items()
+            if distributions.is_normal(given)
+        ]
+        return jnp.concatenate([*terms, self.constraints(params)])
+
     def penalty(self, params: dict) -> Array:
-        """A further term of minus the ln prior that is no sum of squares."""
+        """The terms of minus the ln prior that are no sums of squares."""
+        total = self.regularization(params)
+        for name, given in self.given.items():
+            if not distributions.is_square(given):
+                total -= distributions.ln_density(given, distributions.entry(params, name))
+        return total
+
+    @property
+    def priors(self) -> dict[str, distributions.Distribution]:
+        """The distributions whose product is the prior, by the name of their parameter.
+
+        Default ones as numpyro normals, each marginalised over the others.  Parameters that are
+        missing are uniform between their bounds; `constraints` come on top, and so does the
+        published regularisation, which is no distribution.
+        """
+        return prior.marginals(self)
+
+    def with_priors(self, priors: dict[str, distributions.Distribution]) -> "OrbitModel":
+        """The model with further priors, numpyro distributions by the name of their parameter.
+
+        Names are those of `priors`, of any other part of the parameters (``pos0``,
+        ``density_params.ln_rho``) or of one entry (``density_params.ln_rho[0]``).  A prior takes
+        the place of the default one that it covers; a prior for a single entry multiplies it.
+        Raises ``ValueError`` for anything but distributions.
+        """
+        new = self.given | distributions.as_arrays(priors)
+        return eqx.tree_at(lambda model: model.given, self, new, is_leaf=lambda x: x is self.given)
 
     @abc.abstractmethod
     def reach(self, params: dict) -> Array:
@@ -186,7 +257,7 @@ class OrbitModel(eqx.Module):
     def _objective(self, kind: str, params: dict, data: Map) -> float:
         params = self.floats(params)
         layout = Layout.of(params)
-        bounds = make_bounds(layout, params, None)
+        bounds = make_bounds(layout, params, None, self.given)
         x = layout.flatten(params)
         return float(_value(OBJECTIVES[kind], x, (self, bounds, layout, data)))
 
@@ -203,8 +274,9 @@ class OrbitModel(eqx.Module):
     ) -> optimize.OptimizeResult:
         """Maximise the posterior from `params0`; neither it nor `bounds` is changed.
 
-        By Levenberg-Marquardt, for counts on the roots of their deviance; models with a user's
-        own regularisation by BFGS.  Both work on the free vector that the bounds are mapped to.
+        By Levenberg-Marquardt, for counts on the roots of their deviance; with a user's own
+        regularisation, or priors that are not normal, by BFGS.  Both work on the free vector that
+        the bounds are mapped to.
 
         Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
         state's sentence where the optimiser did not converge.
@@ -217,7 +289,7 @@ class OrbitModel(eqx.Module):
         pixels = read_map(data, objective)
         params0 = self.floats(params0)
         layout = Layout.of(params0)
-        limits = make_bounds(layout, params0, bounds)
+        limits = make_bounds(layout, params0, bounds, self.given)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         start = limits.free(layout.flatten(params0))
         if self.is_least_squares:
@@ -230,11 +302,6 @@ class OrbitModel(eqx.Module):
             raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
         params = jax.tree.map(np.asarray, layout.unflatten(limits.constrain(z)))
         return optimize.OptimizeResult(params, state)
-
-    @property
-    def is_least_squares(self) -> bool:
-        """Whether the prior is a sum of squares, as Levenberg-Marquardt needs."""
-        return True
 
     def mcmc_run_label(
         self,
@@ -319,7 +386,7 @@ class OrbitModel(eqx.Module):
         """(layout, bounds, free parameters, arguments of the objectives) of a binned label."""
         params = self.floats(params)
         layout = Layout.of(params)
-        limits = make_bounds(layout, params, bounds)
+        limits = make_bounds(layout, params, bounds, self.given)
         args = (self, limits, layout, pad(read_map(bdata)))
         return layout, limits, limits.free(layout.flatten(params)), args
 
@@ -328,6 +395,19 @@ class OrbitModel(eqx.Module):
         layout, limits, centre, args = self._problem(bdata, p0, bounds)
         factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
         return layout, limits, centre, factor, args
+
+    def draw_prior(
+        self, params: dict, bounds: dict | tuple | None, size: int, seed: int = 0
+    ) -> Samples:
+        """Independent draws of the prior, of the structure of `params`, inside `bounds`.
+
+        Raises ``ValueError`` for a prior that cannot be drawn from: a parameter with neither a
+        distribution nor two bounds, a user's regularisation, the published one.
+        """
+        params = self.floats(params)
+        layout = Layout.of(params)
+        limits = make_bounds(layout, params, bounds, self.given)
+        return Samples(prior.Prior.of(self, params, layout, limits).draw(size, seed), layout)
 
     def set_by_prior(
         self, params: dict, bdata: dict, bounds: dict | tuple | None = None
@@ -355,7 +435,7 @@ class OrbitModel(eqx.Module):
         layout = Layout.of(params)
         pixels = read_map(data, objective)
         pixels = pixels if objective == "poisson" else pad(pixels)
-        args = (self, make_bounds(layout, params, None), layout, pixels)
+        args = (self, make_bounds(layout, params, None, self.given), layout, pixels)
         factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
         cov = np.asarray(factor @ factor.T)
         return np.linalg.inv(cov) if inv else cov

@@ -31,8 +31,8 @@ class DensityForm(eqx.Module):
         """The density above and, where it differs, below the plane."""
 
     @abc.abstractmethod
-    def prior_residuals(self, params: dict) -> Array:
-        """Terms whose squares, halved, are minus the ln prior."""
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the prior by parameter, as residuals (see `OrbitModel.prior_factors`)."""
 
     @abc.abstractmethod
     def start(self) -> dict:
@@ -122,16 +122,17 @@ class FreeDensity(DensityForm):
         both = jnp.concatenate([ln_rho[:1], params["ln_rho_below"]])
         return above, LinearSide(self.knots, jnp.exp(both))
 
-    def prior_residuals(self, params: dict) -> Array:
-        """Terms whose squares, halved, are minus the ln prior."""
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the prior by parameter, as residuals."""
         level, smooth, ratio = self.sigmas
         off = params["ln_rho"] - self.reference
         steps = jnp.diff(off)
         terms = [off[:1] / level, steps / self.step_sigmas, jnp.diff(steps) / smooth]
+        out = {"ln_rho": jnp.concatenate(terms)}
         if self.asymmetric:
             other = jnp.concatenate([jnp.zeros(1), params["ln_rho_below"] - params["ln_rho"][1:]])
-            terms.append(jnp.diff(other) / ratio)
-        return jnp.concatenate(terms)
+            out["ln_rho_below"] = jnp.diff(other) / ratio
+        return out
 
     def start(self) -> dict:
         """The prior's centre."""
@@ -291,17 +292,18 @@ class LayeredDensity(DensityForm):
             return None
         return self._side(params, "ln_h", dark_only=True)
 
-    def prior_residuals(self, params: dict) -> Array:
-        """Terms whose squares, halved, are minus the ln prior."""
-        terms = []
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the prior by parameter, as residuals."""
+        out = {}
         for layer in self.layers:
             own = params[layer.name]
-            terms.append((own["ln_rho"] - np.log(layer.rho)) / layer.rho_sigma)
+            off = {"ln_rho": (own["ln_rho"] - np.log(layer.rho)) / layer.rho_sigma}
             if "ln_h" in own:
-                terms.append((own["ln_h"] - np.log(layer.height)) / layer.height_sigma)
+                off["ln_h"] = (own["ln_h"] - np.log(layer.height)) / layer.height_sigma
             if "ln_h_below" in own:
-                terms.append((own["ln_h_below"] - own["ln_h"]) / self.asymmetry_sigma)
-        return jnp.stack(terms)
+                off["ln_h_below"] = (own["ln_h_below"] - own["ln_h"]) / self.asymmetry_sigma
+            out |= {f"{layer.name}.{k}": jnp.reshape(v, 1) for k, v in off.items()}
+        return out
 
     def start(self) -> dict:
         """The prior's centre."""
@@ -373,11 +375,10 @@ class UserDensity(DensityForm):
                     f"{rho[first]:.4g} Msun/kpc^3 at z = {sign * float(x[first]):.4g} kpc."
                 )
 
-    def prior_residuals(self, params: dict) -> Array:
-        """Terms whose squares, halved, are minus the ln prior."""
-        if not self.centre:
-            return jnp.zeros(0)
-        return jnp.stack([(params[k] - self.centre[k]) / self.sigma[k] for k in self.centre])
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the prior by parameter, as residuals."""
+        off = {k: (params[k] - self.centre[k]) / self.sigma[k] for k in self.centre}
+        return {k: jnp.reshape(v, 1) for k, v in off.items()}
 
     def start(self) -> dict:
         """The given start."""

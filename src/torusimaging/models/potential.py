@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 
 import astropy.units as u
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .. import actions
+from ..distributions import as_arrays, check_priors, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import OrbitGrid, PotentialFoliation
 from ..priors import slope_residuals
@@ -54,6 +56,7 @@ class TorusImaging1DPotential(OrbitModel):
     label_monotone : whether the label may only rise, or only fall
     label_reference : ln-slope at the centre of the label's prior
     label_l2_sigma, label_smooth_sigma : sd of the slopes about it, and of their random walk
+    priors : numpyro distributions by the name of their parameter (see `with_priors`)
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, a bad sign,
     height, top or sd.
@@ -80,6 +83,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_reference: float = 0.0,
         label_l2_sigma: float = 1.0,
         label_smooth_sigma: float = 0.5,
+        priors: dict | None = None,
     ):
         check_radial_knots(label_knots, "label_knots")
         if label_sign not in (1, -1):
@@ -101,6 +105,7 @@ class TorusImaging1DPotential(OrbitModel):
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.label_sign = int(label_sign)
         self.label_monotone = bool(label_monotone)
+        self.given = as_arrays(priors)
 
     @classmethod
     def auto_init(
@@ -174,6 +179,7 @@ class TorusImaging1DPotential(OrbitModel):
         model = cls(knots, form, reach, top, **options)
         slopes = np.full(len(knots) - 1, reference if model.label_monotone else 1.0)
         start["label_params"] = {"label_vals": np.r_[guess.label0, slopes]}
+        check_priors(model.given, start)
         return model, _bounds(start, guess), start
 
     def settings(self) -> dict:
@@ -191,6 +197,7 @@ class TorusImaging1DPotential(OrbitModel):
             "label_reference": float(self.label_reference),
             "label_l2_sigma": float(self.label_sigmas[0]),
             "label_smooth_sigma": float(self.label_sigmas[1]),
+            "priors": {name: to_numbers(given) for name, given in self.given.items()},
         }
 
     @classmethod
@@ -198,7 +205,8 @@ class TorusImaging1DPotential(OrbitModel):
         """The model of `settings`."""
         form = dict(settings["density"])
         density = FORMS[form.pop("form")].from_settings(form)
-        return cls(**(settings | {"density": density}))
+        priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
+        return cls(**(settings | {"density": density, "priors": priors}))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -240,16 +248,25 @@ class TorusImaging1DPotential(OrbitModel):
         """Action-angle variables at plain positions and velocities, shape (n,)."""
         return actions.potential_orbits(self.foliation(params), pos, vel)
 
-    def prior_residuals(self, params: dict) -> Array:
+    def template(self) -> dict:
+        """Parameters of the right shape, at the centre of the default prior where it has one."""
+        slope = self.label_reference if self.label_monotone else jnp.ones(())
+        slopes = jnp.full(self.label_knots.size - 1, slope)
+        return {
+            "pos0": jnp.zeros(()),
+            "vel0": jnp.zeros(()),
+            "density_params": jax.tree.map(jnp.asarray, self.density.start()),
+            "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
+        }
+
+    def prior_factors(self, params: dict) -> dict[str, Array]:
         """The density's prior and the label's smoothness."""
         vals = params["label_params"]["label_vals"][1:]
         centre = self.label_reference if self.label_monotone else jnp.ones(())
-        label = slope_residuals(vals, centre, *self.label_sigmas)
-        return jnp.concatenate([self.density.prior_residuals(params["density_params"]), label])
-
-    def penalty(self, params: dict) -> Array:
-        """Nothing: this prior is a sum of squares."""
-        return jnp.zeros(())
+        own = self.density.prior_factors(params["density_params"])
+        return {f"density_params.{name}": factor for name, factor in own.items()} | {
+            "label_params.label_vals[1:]": slope_residuals(vals, centre, *self.label_sigmas)
+        }
 
     @property
     def has_dark_matter(self) -> bool:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..distributions import as_arrays, check_priors, from_numbers, to_numbers
 from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals
 from ..splines import QuadraticSpline, check_radial_knots
@@ -36,6 +37,7 @@ class TorusImaging1DSpline(FourierModel):
     dacc_strength : strength of the prior against negative density (0: none)
     references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
         one for each knot but the first)
+    priors : numpyro distributions by the name of their parameter (see `with_priors`)
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
     order, sign, convention or prior.
@@ -72,6 +74,7 @@ class TorusImaging1DSpline(FourierModel):
         e_smooth_sigmas: dict | None = None,
         dacc_strength: float = 1e2,
         references: dict | None = None,
+        priors: dict | None = None,
     ):
         check_orders(e_knots, convention)
         for name, knots in [("label_knots", label_knots)] + [
@@ -121,6 +124,7 @@ class TorusImaging1DSpline(FourierModel):
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
+        self.given = as_arrays(priors)
 
     @classmethod
     def auto_init(
@@ -156,6 +160,7 @@ class TorusImaging1DSpline(FourierModel):
         options = {"label_sign": guess.label_sign, "references": references} | options
         model = cls(label, knots, e_signs, units, **options)
         params = initial.start(model, guess)
+        check_priors(model.given, params)
         return model, initial.bounds(params, guess), params
 
     def settings(self) -> dict:
@@ -175,12 +180,14 @@ class TorusImaging1DSpline(FourierModel):
             "dacc_strength": float(self.dacc_strength),
             "references": {"label": float(self.label_reference)}
             | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
+            "priors": {name: to_numbers(given) for name, given in self.given.items()},
         }
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DSpline":
         """The model of `settings`."""
-        return cls(**settings)
+        priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
+        return cls(**(settings | {"priors": priors}))
 
     @property
     def _label_knots(self) -> np.ndarray:
@@ -229,29 +236,46 @@ class TorusImaging1DSpline(FourierModel):
             return self.label_knots[-1]
         return jnp.min(jnp.stack([k[-1] for k in self.e_knots.values()]))
 
-    def penalty(self, params: dict) -> Array:
-        """Nothing: this prior is a sum of squares."""
-        return jnp.zeros(())
+    def template(self) -> dict:
+        """Parameters of the right shape, at the centre of the default prior where it has one."""
+        zero, slopes = jnp.zeros(()), jnp.full(self.label_knots.size - 1, self.label_reference)
+        return {
+            "pos0": zero,
+            "vel0": zero,
+            "ln_Omega0": zero,
+            "e_params": {m: {"vals": self.e_references[m]} for m in self.orders},
+            "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
+        }
 
-    def prior_residuals(self, params: dict) -> Array:
-        """Smoothness of the splines, positive density and nested contours."""
-        splines = [
-            (params["label_params"]["label_vals"][1:], self.label_reference, self.label_sigmas)
-        ]
-        splines += [
-            (params["e_params"][m]["vals"], self.e_references[m], self.e_sigmas[m])
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Smoothness of the label and of the distortions."""
+        splines = {
+            "label_params.label_vals[1:]": (
+                params["label_params"]["label_vals"][1:],
+                self.label_reference,
+                self.label_sigmas,
+            )
+        } | {
+            f"e_params.{m}.vals": (
+                params["e_params"][m]["vals"],
+                self.e_references[m],
+                self.e_sigmas[m],
+            )
             for m in self.orders
-        ]
+        }
         if self.prior == "default":
-            terms = [slope_residuals(v, centre, *sigmas) for v, centre, sigmas in splines]
-        else:
-            terms = [published_slope_residuals(v, *sigmas) for v, _, sigmas in splines]
+            return {k: slope_residuals(v, centre, *s) for k, (v, centre, s) in splines.items()}
+        return {k: published_slope_residuals(v, *s) for k, (v, _, s) in splines.items()}
+
+    def constraints(self, params: dict) -> Array:
+        """Positive density and nested contours."""
         foliation = self.foliation(params)
         # Both grids are fixed in r_e: one table of the splines serves them.
         u = jnp.linspace(0.0, 1.0, 25)[1:] * self.r_e_max({})
         jets = foliation.jets(u)
-        terms += [self._density_terms(foliation, u, jets), _nesting_terms(foliation, u, jets)]
-        return jnp.concatenate(terms)
+        return jnp.concatenate(
+            [self._density_terms(foliation, u, jets), _nesting_terms(foliation, u, jets)]
+        )
 
     def _density_terms(self, foliation: FourierFoliation, u: Array, jets: list) -> Array:
         """sqrt(strength) max(da/dz, 0) / Omega0^2 at u, zero where the density is positive."""

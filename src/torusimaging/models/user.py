@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
 from .fourier import FourierModel
 
@@ -34,6 +35,7 @@ class TorusImaging1D(FourierModel):
     convention : the elliptical angle, "pv" or "vp"
     r_e_max : elliptical radius (kpc Myr^-1/2) where the functions end; by default a model ends
         only where its contours cross, within 10 kpc Myr^-1/2
+    priors : numpyro distributions by the name of their parameter (see `with_priors`)
 
     Functions act element by element.  Other parameters are ``pos0`` (kpc), ``vel0`` (kpc/Myr) and
     ``ln_Omega0`` (rad/Myr).  Raises ``ValueError`` for an order that is no positive integer.
@@ -53,6 +55,7 @@ class TorusImaging1D(FourierModel):
         units=None,
         convention: str = "pv",
         r_e_max: float = 10.0,
+        priors: dict | None = None,
     ):
         check_orders(e_funcs, convention)
         self.label_func = label_func
@@ -60,6 +63,7 @@ class TorusImaging1D(FourierModel):
         self.regularization_func = regularization_func
         self.convention = convention
         self.limit = float(r_e_max)
+        self.given = as_arrays(priors)
 
     def foliation(self, params: dict) -> FourierFoliation:
         """The orbits for a set of parameters."""
@@ -79,11 +83,15 @@ class TorusImaging1D(FourierModel):
         """The label on the orbit of radius r."""
         return self.label_func(r, **params["label_params"])
 
-    def prior_residuals(self, params: dict) -> Array:
-        """None: the prior of this model is its regularisation alone."""
-        return jnp.zeros(0)
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """None: the prior of this model is its regularisation and what the user gives."""
+        return {}
 
-    def penalty(self, params: dict) -> Array:
+    def template(self) -> None:
+        """Nothing: a user's functions do not tell the shape of their parameters."""
+        return None
+
+    def regularization(self, params: dict) -> Array:
         """The user's regularisation."""
         if self.regularization_func is None:
             return jnp.zeros(())
@@ -91,8 +99,8 @@ class TorusImaging1D(FourierModel):
 
     @property
     def is_least_squares(self) -> bool:
-        """Whether there is no regularisation of the user's own."""
-        return self.regularization_func is None
+        """Whether there is no regularisation of the user's own, and no prior but normal ones."""
+        return self.regularization_func is None and super().is_least_squares
 
     def r_e_max(self, params: dict) -> Array:
         """The elliptical radius at which the functions end."""

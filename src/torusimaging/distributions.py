@@ -1,0 +1,236 @@
+"""Prior distributions of parameters by name: checks, residuals, limits, and their form on file."""
+
+import difflib
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.distributions import constraints
+
+Distribution = dist.Distribution
+NORMAL = (dist.Normal, dist.MultivariateNormal)
+TRUNCATED = (
+    dist.truncated.LeftTruncatedDistribution,
+    dist.truncated.RightTruncatedDistribution,
+    dist.truncated.TwoSidedTruncatedDistribution,
+)
+
+
+class Place(NamedTuple):
+    """Where a name such as ``label_params.label_vals[1:]`` points: a leaf, and what of it."""
+
+    leaf: str
+    start: int | None = None
+    stop: int | None = None
+
+    @classmethod
+    def of(cls, name: str) -> "Place":
+        """The place of `name`: a leaf, ``leaf[i]``, or ``leaf[i:]`` (all but the first i)."""
+        leaf, bracket, rest = name.partition("[")
+        if not bracket:
+            return cls(leaf)
+        first, colon, _ = rest.rstrip("]").partition(":")
+        return cls(leaf, int(first), None if colon else int(first) + 1)
+
+    def of_leaf(self, x: Array) -> Array:
+        """The part of a leaf: a scalar for ``leaf[i]``."""
+        if self.start is None:
+            return x
+        return x[self.start] if self.stop is not None else x[self.start :]
+
+    def covers(self, other: "Place") -> bool:
+        """Whether all of `other` lies within this place."""
+        if self.leaf != other.leaf:
+            return False
+        first, last = self.start or 0, np.inf if self.stop is None else self.stop
+        return first <= (other.start or 0) and last >= (
+            np.inf if other.stop is None else other.stop
+        )
+
+
+def leaves_of(params: dict, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested parameters by dotted name."""
+    out = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        out |= leaves_of(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return out
+
+
+def entry(params: dict, name: str) -> Array:
+    """The parameters that `name` points to."""
+    place = Place.of(name)
+    return place.of_leaf(jnp.asarray(leaves_of(params)[place.leaf]))
+
+
+def _plain(given: Distribution) -> Distribution:
+    """The distribution without its limits and without its reading as one of vectors."""
+    if isinstance(given, dist.Independent):
+        return _plain(given.base_dist)
+    if isinstance(given, TRUNCATED):
+        return given.base_dist
+    return dist.Normal(0.0, given.scale) if isinstance(given, dist.HalfNormal) else given
+
+
+def is_normal(given: Distribution) -> bool:
+    """Whether minus the ln density is a sum of squares between limits."""
+    return isinstance(_plain(given), NORMAL)
+
+
+def is_flat(given: Distribution) -> bool:
+    """Whether the density is constant between limits."""
+    return isinstance(_plain(given), dist.Uniform)
+
+
+def is_square(given: Distribution) -> bool:
+    """Whether minus the ln density is a sum of squares, or none, between limits."""
+    return is_normal(given) or is_flat(given)
+
+
+def normal_residuals(given: Distribution, x: Array) -> Float[Array, " n"]:
+    """Residuals whose squares, halved, are minus the ln density of a normal up to a constant."""
+    given = _plain(given)
+    if isinstance(given, dist.Normal):
+        return jnp.ravel((x - given.loc) / given.scale)
+    assert isinstance(given, dist.MultivariateNormal)
+    return jax.scipy.linalg.solve_triangular(given.scale_tril, x - given.loc, lower=True)
+
+
+def ln_density(given: Distribution, x: Array) -> Float[Array, ""]:
+    """The normalised ln density of all of x."""
+    return jnp.sum(given.log_prob(x))
+
+
+def limits(given: Distribution) -> tuple[Any, Any]:
+    """Lower and upper end of the values that a distribution allows."""
+    support = given.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+    return -np.inf if low is None else low, np.inf if high is None else high
+
+
+def as_arrays(priors: dict | None) -> dict[str, Distribution]:
+    """The distributions with arrays as numbers, so that equal kinds share a compiled program."""
+    for name, given in (priors or {}).items():
+        if not isinstance(given, Distribution):
+            raise ValueError(
+                f"priors[{name!r}] must be a numpyro distribution, but {given!r} was given."
+            )
+    return jax.tree.map(lambda x: jnp.asarray(x, float), dict(priors or {}))
+
+
+def check_priors(priors: dict[str, Distribution], params: dict) -> None:
+    """Raise a ``ValueError`` for a prior that does not fit the parameters.
+
+    That is a name that is none of theirs (with the nearest one), a shape that differs, a
+    distribution that is improper, discrete or not on an interval, and one that gives `params`,
+    the start, no probability.
+    """
+    leaves = leaves_of(params)
+    for name, given in priors.items():
+        place = _known(name, leaves)
+        x = np.asarray(place.of_leaf(jnp.asarray(leaves[place.leaf])))
+        text = f"priors[{name!r}]"
+        support = given.support
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        if isinstance(given, (dist.ImproperUniform, dist.Unit)) or given.is_discrete:
+            raise ValueError(
+                f"{text} must be a proper distribution of real numbers, but is a "
+                f"{type(given).__name__}."
+            )
+        known = (constraints.real, constraints.real_vector)
+        bounded = hasattr(support, "lower_bound") or hasattr(support, "upper_bound")
+        if not (bounded or any(support is k or type(support) is type(k) for k in known)):
+            raise ValueError(
+                f"{text} must allow all numbers or those of an interval, but a "
+                f"{type(given).__name__} allows others."
+            )
+        shape = given.batch_shape + given.event_shape
+        try:
+            fits = np.broadcast_shapes(shape, x.shape) == x.shape
+        except ValueError:
+            fits = False
+        if not fits or (given.event_shape and given.event_shape != x.shape):
+            raise ValueError(f"{text} must have shape {x.shape}, but has {shape}.")
+        if not np.all(np.isfinite(np.concatenate([np.ravel(v) for v in jax.tree.leaves(given)]))):
+            raise ValueError(f"{text} must have finite parameters.")
+        low, high = limits(given)
+        if not (np.all(low < x) and np.all(x < high) and np.isfinite(ln_density(given, x))):
+            raise ValueError(
+                f"the start {np.array2string(x, precision=4)} of {name} has no probability in "
+                f"{text}, which allows {_interval(low, high)}."
+            )
+
+
+def _known(name: str, leaves: dict) -> Place:
+    try:
+        place = Place.of(name)
+    except ValueError:
+        place = Place(name)
+    if place.leaf not in leaves:
+        near = difflib.get_close_matches(place.leaf, list(leaves), 1, 0.0)
+        raise ValueError(f"priors name no parameter {name!r}; did you mean {near[0]!r}?")
+    size = np.size(leaves[place.leaf])
+    if place.start is not None and not (np.ndim(leaves[place.leaf]) and 0 <= place.start < size):
+        raise ValueError(
+            f"priors name no parameter {name!r}: {place.leaf} has {size} value{'s' * (size != 1)}."
+        )
+    return place
+
+
+def _interval(low, high) -> str:
+    return f"{np.min(low):.4g} to {np.max(high):.4g}"
+
+
+# -- on file ---------------------------------------------------------------------------------
+
+
+def to_numbers(given: Distribution) -> dict:
+    """A distribution as its name and arguments.  Raises ``ValueError`` for one that cannot be."""
+    kind = type(given)
+    if isinstance(given, dist.MultivariateNormal):
+        names = ["loc", "scale_tril"]
+    elif isinstance(given, dist.Independent):
+        return {
+            "distribution": "Independent",
+            "base_dist": to_numbers(given.base_dist),
+            "reinterpreted_batch_ndims": given.reinterpreted_batch_ndims,
+        }
+    else:
+        names = [n for n in inspect.signature(kind.__init__).parameters if n != "self"]
+        names = [n for n in names if n != "validate_args"]
+    out: dict[str, Any] = {"distribution": kind.__name__}
+    for name in names:
+        value = getattr(given, name, None)
+        if isinstance(value, Distribution):
+            out[name] = to_numbers(value)
+        elif value is not None:
+            out[name] = np.asarray(value).tolist()
+    try:
+        again = as_arrays({"": from_numbers(out)})[""]
+        same = jax.tree.structure(again) == jax.tree.structure(given)
+    except Exception:
+        same = False
+    if not same:
+        raise ValueError(f"a prior of kind {kind.__name__} cannot be saved as numbers.")
+    return out
+
+
+def from_numbers(numbers: dict) -> Distribution:
+    """The distribution of `to_numbers`."""
+    arguments = {k: v for k, v in numbers.items() if k != "distribution"}
+    for key, value in arguments.items():
+        if isinstance(value, dict):
+            arguments[key] = from_numbers(value)
+        elif isinstance(value, list):
+            arguments[key] = jnp.asarray(value)
+    kind = getattr(dist, numbers["distribution"], None)
+    if kind is None:
+        kind = getattr(dist.truncated, numbers["distribution"])
+    return kind(**arguments)

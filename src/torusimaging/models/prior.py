@@ -1,0 +1,199 @@
+"""Draws of a model's prior and what normalises it."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+from .. import distributions as known
+from ..priors import Bounds, Layout, indices
+
+LN_2PI = float(np.log(2 * np.pi))
+BATCH = 2048
+MAX_BATCHES = 200  # without a draw that the constraints accept
+
+
+@eqx.filter_jit
+def _linear(model, params: dict, layout: Layout) -> tuple[Array, Array, Array]:
+    """Residuals of the normal factors at `params`, their slopes there and at another place."""
+    x = layout.flatten(params)
+
+    def residuals(x):
+        here = layout.unflatten(x)
+        return model.prior_residuals(here)[: -model.constraints(here).size or None]
+
+    return residuals(x), jax.jacfwd(residuals)(x), jax.jacfwd(residuals)(x + 1e-2)
+
+
+def normal_part(model, params: dict, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(A, c) of the normal factors of the prior, whose residuals are A x + c.
+
+    Raises ``ValueError`` where they are not linear in the parameters, as the published
+    regularisation is not.
+    """
+    at, slope, other = (np.asarray(x) for x in _linear(model, params, layout))
+    if not np.allclose(slope, other, rtol=1e-6, atol=1e-9):
+        raise ValueError(
+            "the published regularisation of the slopes is no distribution of the parameters: "
+            'it has no draws and no evidence; use prior="default".'
+        )
+    return slope, at - slope @ np.asarray(layout.flatten(params))
+
+
+def marginals(model) -> dict[str, known.Distribution]:
+    """The prior's distributions by name, default ones as the normals that they are."""
+    params, out = model.template(), {}
+    if params is None:
+        return dict(model.given)
+    layout = Layout.of(params)
+    try:
+        a, c = normal_part(model, params, layout)
+    except ValueError:
+        return dict(model.given)
+    used = np.flatnonzero(np.any(a != 0, axis=0))
+    precision = a[:, used].T @ a[:, used]
+    covariance = np.linalg.inv(precision)
+    mean = -covariance @ (a[:, used].T @ c)
+    for name in model.prior_factors(params):
+        if any(known.Place.of(n).covers(known.Place.of(name)) for n in model.given):
+            continue
+        own = np.flatnonzero(np.isin(used, indices(layout, name)))
+        block = covariance[np.ix_(own, own)]
+        if np.ndim(known.entry(params, name)) == 0:
+            out[name] = dist.Normal(mean[own[0]], np.sqrt(block[0, 0]))
+        else:
+            out[name] = dist.MultivariateNormal(mean[own], covariance_matrix=block)
+    return out | model.given
+
+
+class Prior(NamedTuple):
+    """A prior that can be drawn from: a joint normal, distributions, and uniforms.
+
+    `normal`, `own` and `uniform` are the entries of the flat vector that each of them holds.
+    """
+
+    model: Any
+    layout: Layout
+    bounds: Bounds
+    matrix: np.ndarray
+    offset: np.ndarray
+    normal: np.ndarray
+    own: dict[str, np.ndarray]
+    uniform: np.ndarray
+
+    @classmethod
+    def of(cls, model, params: dict, layout: Layout, bounds: Bounds) -> "Prior":
+        """The prior of `model` for parameters of the structure of `params` inside `bounds`.
+
+        Raises ``ValueError`` for a prior that is no distribution.
+        """
+        if getattr(model, "regularization_func", None) is not None:
+            raise ValueError("a user's regularisation is no distribution that could be drawn from.")
+        matrix, offset = normal_part(model, params, layout)
+        normal = np.flatnonzero(np.any(matrix != 0, axis=0))
+        own = {
+            name: indices(layout, name)
+            for name, given in model.given.items()
+            if not known.is_normal(given)
+        }
+        for name, index in own.items():
+            if np.isin(index, normal).any():
+                raise ValueError(
+                    f"the prior of {name} must be normal, or for a whole default factor, to be "
+                    "drawn from: its parameters have another prior besides."
+                )
+        taken = np.concatenate([normal, *own.values()]).astype(int)
+        rest = np.setdiff1d(np.arange(layout.size), taken)
+        for i in rest:
+            if not np.isfinite(bounds.lower[i]) or not np.isfinite(bounds.upper[i]):
+                raise ValueError(
+                    f"{layout.names()[i]} must have a prior or two bounds, but has neither: its "
+                    "prior is improper."
+                )
+        return cls(model, layout, bounds, matrix, offset, normal, own, rest)
+
+    def draw(self, size: int, seed: int) -> np.ndarray:
+        """Independent draws, shape (size, d), by rejection where the constraints ask for it."""
+        rng, out, found = np.random.default_rng(seed), [], 0
+        for tried in range(MAX_BATCHES):
+            kept = self._batch(rng)
+            out.append(kept)
+            found += len(kept)
+            if found >= size:
+                return np.concatenate(out)[:size]
+            if tried == 20 and found == 0:
+                break
+        raise ValueError(
+            f"the prior allows next to nothing: {found} of {BATCH * (tried + 1)} draws are inside "
+            "the bounds and possible."
+        )
+
+    def ln_normalisation(self, seed: int = 0, batches: int = 4) -> float:
+        """ln of the integral of what the objectives call the prior, exp(-squares/2 - penalty).
+
+        The share of draws inside bounds and constraints is counted, on 8192 draws.
+        """
+        rng = np.random.default_rng(seed)
+        share = np.mean([len(self._batch(rng)) for _ in range(batches)]) / BATCH
+        if share == 0:
+            raise ValueError("the prior allows next to nothing: no draw of 8192 is possible.")
+        a = self.matrix[:, self.normal]
+        sign, ln_det = np.linalg.slogdet(a.T @ a)
+        fixed = self.matrix @ self._middle() + self.offset
+        least = fixed - a @ np.linalg.lstsq(a, fixed, rcond=None)[0]
+        widths = (np.asarray(self.bounds.upper) - np.asarray(self.bounds.lower))[self.uniform]
+        normal = 0.5 * (self.normal.size * LN_2PI - ln_det) - 0.5 * least @ least
+        # A flat prior of the user's is uniform between its limits, as are bounds.
+        flat = [
+            np.log(np.asarray(self.bounds.upper - self.bounds.lower)[index]).sum()
+            for name, index in self.own.items()
+            if known.is_flat(self.model.given[name])
+        ]
+        return float(normal + np.log(widths).sum() + sum(flat) + np.log(share))
+
+    def _middle(self) -> np.ndarray:
+        """A vector whose entries besides the normal ones are those of one draw."""
+        x = self._proposals(np.random.default_rng(0), 1)[0]
+        x[self.normal] = 0.0
+        return x
+
+    def _proposals(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Draws of the distributions alone."""
+        x = np.zeros((size, self.layout.size))
+        low, high = (np.asarray(b)[self.uniform] for b in (self.bounds.lower, self.bounds.upper))
+        x[:, self.uniform] = rng.uniform(low, high, (size, self.uniform.size))
+        key = jax.random.key(int(rng.integers(2**31)))
+        for number, (name, index) in enumerate(self.own.items()):
+            given = self.model.given[name]
+            extra = (index.size,) if np.size(index) > 1 and not given.event_shape else ()
+            shape = given.batch_shape if given.batch_shape == extra else extra
+            values = given.expand(shape) if shape != given.batch_shape else given
+            drawn = values.sample(jax.random.fold_in(key, number), (size,))
+            x[:, index] = np.asarray(drawn).reshape(size, -1)
+        a = self.matrix[:, self.normal]
+        if self.normal.size:
+            covariance = np.linalg.inv(a.T @ a)
+            means = -(x @ self.matrix.T + self.offset) @ a @ covariance
+            noise = rng.standard_normal((size, self.normal.size))
+            x[:, self.normal] = means + noise @ np.linalg.cholesky(covariance).T
+        return x
+
+    def _batch(self, rng: np.random.Generator) -> np.ndarray:
+        """The proposals inside the bounds that the constraints accept."""
+        x = self._proposals(rng, BATCH)
+        inside = np.all((x > np.asarray(self.bounds.lower)) & (x < self.bounds.upper), axis=1)
+        half = np.asarray(_constraint(self.model, self.layout, jnp.asarray(x)))
+        return x[inside & (rng.random(BATCH) < np.exp(-half))]
+
+
+@eqx.filter_jit
+def _constraint(model, layout: Layout, x: Array) -> Array:
+    def one(row):
+        terms = model.constraints(layout.unflatten(row))
+        return 0.5 * jnp.sum(jnp.where(jnp.isfinite(terms), terms, jnp.inf) ** 2)
+
+    return jax.lax.map(one, x, batch_size=64)
