@@ -1,6 +1,6 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
-from . import data, literature, mock, plot
+from . import data, literature, mock, plot, report
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
 from .models import (
@@ -30,6 +30,7 @@ __all__ = [
     "mock",
     "plot",
     "profiles",
+    "report",
     "solar_layers",
 ]
 __version__ = "0.2.0.dev0"

@@ -23,6 +23,7 @@ from .units import internal
 VELOCITY = u.kpc / u.Myr
 UNITS = {"J": u.kpc**2 / u.Myr, "theta": u.rad, "Omega": u.rad / u.Myr}
 NODES = 801
+SOME_STARS, SOME_DRAWS = 5000, 32
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,32 @@ class ActionComparison:
     """Actions, angles and frequencies of stars by the model and by a reference.
 
     `table` has J, theta, Omega and flag of the model and J_ref, theta_ref, Omega_ref; `reference`
-    says what the latter are of.
+    says what the latter are of; `draws` are the model's tables of some stars for other draws.
     """
 
     table: QTable
     reference: str
+    draws: tuple[QTable, ...] = ()
 
     def summary(self) -> QTable:
         """Median and half the 16-84 % range of J / J_ref, Omega / Omega_ref and theta - theta_ref.
 
-        Angles are in rad and their differences wrapped to (-pi, pi].  ``meta`` counts the stars
-        compared and those left out because either side has no value.
+        Angles are in rad and their differences wrapped to (-pi, pi].  ``sd`` is the posterior's
+        standard deviation of the median, NaN without draws: how well the fit knows it; the
+        scatter is from star to star.  ``meta`` counts the stars compared and those left out
+        because either side has no value.
         """
-        columns = {n: self.table[n].to_value(UNITS[n]) for n in UNITS}
-        other = {n: self.table[f"{n}_ref"].to_value(UNITS[n]) for n in UNITS}
-        good = np.all([np.isfinite(c) for c in (*columns.values(), *other.values())], axis=0)
-        good &= other["J"] > 0
-        off = columns["theta"] - other["theta"]
-        values = {
-            "J / J_ref": columns["J"][good] / other["J"][good],
-            "Omega / Omega_ref": columns["Omega"][good] / other["Omega"][good],
-            "theta - theta_ref": ((off + np.pi) % (2 * np.pi) - np.pi)[good],
-        }
+        values, good = _differences(self.table, self.table)
         if not good.any():
             raise ValueError("no star has values by both the model and the reference.")
         low, middle, high = np.array([np.percentile(v, [16, 50, 84]) for v in values.values()]).T
+        medians = [
+            [np.median(v) for v in _differences(draw, self.table[: len(draw)])[0].values()]
+            for draw in self.draws
+        ]
+        sd = np.std(medians, axis=0, ddof=1) if len(medians) > 1 else np.full(3, np.nan)
         return QTable(
-            {"quantity": list(values), "median": middle, "scatter": (high - low) / 2},
+            {"quantity": list(values), "median": middle, "sd": sd, "scatter": (high - low) / 2},
             meta={
                 "reference": self.reference,
                 "n_compared": int(good.sum()),
@@ -67,6 +67,21 @@ class ActionComparison:
     def plot(self) -> tuple[Figure, NDArray]:
         """Three panels: J, theta and Omega of the model against the reference."""
         return plot_actions(self.table, {n: self.table[f"{n}_ref"] for n in UNITS})
+
+
+def _differences(table: QTable, other: QTable) -> tuple[dict[str, NDArray], NDArray]:
+    """Ratios and differences of a model's columns to the reference of `other`, and where."""
+    columns = {n: table[n].to_value(UNITS[n]) for n in UNITS}
+    true = {n: other[f"{n}_ref"].to_value(UNITS[n]) for n in UNITS}
+    good = np.all([np.isfinite(c) for c in (*columns.values(), *true.values())], axis=0)
+    good &= true["J"] > 0
+    off = columns["theta"] - true["theta"]
+    values = {
+        "J / J_ref": columns["J"][good] / true["J"][good],
+        "Omega / Omega_ref": columns["Omega"][good] / true["Omega"][good],
+        "theta - theta_ref": ((off + np.pi) % (2 * np.pi) - np.pi)[good],
+    }
+    return values, good
 
 
 def compare_actions(
@@ -81,7 +96,8 @@ def compare_actions(
 
     Parameters
     ----------
-    samples : a `Fit`, or a pair (model, params) or (model, draws), of which the first counts
+    samples : a `Fit`, or a pair (model, params) or (model, draws); the optimum, or the first draw,
+        is compared, and at most 32 draws and 5000 stars give the uncertainty of the medians
     potential : a galpy potential (or a list of them), a gala potential, an Agama potential, a
         `mock.Potential1D`, or a mapping with J, theta and Omega computed elsewhere (quantities)
     z, v : heights and vertical velocities in the model's frame, quantities of shape (n,); the
@@ -114,7 +130,13 @@ def compare_actions(
         reference = _one_dimensional(phi, q, p)
     for key, unit in UNITS.items():
         table[f"{key}_ref"] = reference[key] * unit
-    return ActionComparison(table, name)
+    some = slice(0, SOME_STARS)
+    step = max(1, -(-len(draws) // SOME_DRAWS))
+    others = tuple(
+        model.compute_action_angle(pos[some] * u.kpc, vel[some] * VELOCITY, draw)
+        for draw in draws[::step]
+    )
+    return ActionComparison(table, name, others if len(others) > 1 else ())
 
 
 def _module(potential: Any) -> str:

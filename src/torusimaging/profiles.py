@@ -54,6 +54,7 @@ def profiles(
     the draws that have one, and NaN where fewer than half do.
 
     ``meta`` holds model, frame, draws (their number), kind ("posterior draws" or "optimum only"),
+    verdict (what a sampled fit's diagnostics say),
     reach (kpc, the smallest), units and literature: one dictionary for each published value, with
     the model's median, p16 and p84 beside it; for rho(0) that is the mean within 50 pc.
 
@@ -85,6 +86,8 @@ def profiles(
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
             table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
+    for column in table.itercols():
+        column.info.format = ".4g"
     table.meta = meta | {
         "model": type(model).__name__,
         "draws": len(draws),
@@ -101,7 +104,8 @@ def read_draws(fit) -> tuple[OrbitModel, list[dict], dict]:
     """(model, draws, what the table's meta says of them)."""
     if isinstance(fit, Fit):
         kind = "optimum only" if fit.samples is None else "posterior draws"
-        return fit.model, fit.draws(), {"frame": fit.frame, "kind": kind}
+        verdict = "" if fit.state is None else fit.state.verdict
+        return fit.model, fit.draws(), {"frame": fit.frame, "kind": kind, "verdict": verdict}
     if not isinstance(fit, tuple | list) or len(fit) != 2 or not isinstance(fit[0], OrbitModel):
         raise ValueError(
             "fit must be a Fit or a pair (model, sequence of parameter dictionaries), but "

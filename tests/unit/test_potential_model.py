@@ -129,6 +129,8 @@ def test_a_users_density(survey_map, tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"negative, but is .* at z = 0\.39"):
         AUTO(survey_map[1], density=lambda z: 1e8 * jnp.cos(4 * z))
+    with pytest.raises(ValueError, match="must name the arguments.*'a'"):
+        AUTO(survey_map[1], density=lambda z, a: a + 0 * z)
     with pytest.raises(ValueError, match=r"density_params\['a'\] must be a pair"):
         AUTO(survey_map[1], density=lambda z, a: a + 0 * z, density_params={"a": 1e7})
 
@@ -157,7 +159,7 @@ def test_one_sided_map(survey_map):
     up = data["pos"] > 0
     fit = oti.fit_map({k: v[up] for k, v in data.items()}, asymmetric=True)
     text = describe(fit)
-    assert "Set by the prior" in text and "ln_rho_below[7]" in text
+    assert "Set by the prior" in text and "density below the plane at |z| = 1." in text
     assert "pos0" not in text.split("Set by the prior")[1]
 
 
@@ -190,13 +192,15 @@ def test_bad_input(survey_map):
 
 
 def test_bad_forms():
+    rho, pc = u.Msun / u.pc**3, u.pc
     with pytest.raises(ValueError, match="kind of layer 'gas'"):
-        Layer("gas", "sech", 1e7, 0.1)
+        Layer("gas", "sech", 0.01 * rho, 0.1)
     with pytest.raises(ValueError, match="rho_sigma of layer 'gas'"):
-        Layer("gas", "sech2", 1e7, 0.0)
-    with pytest.raises(ValueError, match="rho of gas must have a unit"):
-        Layer("gas", "sech2", 1e7 * u.kpc, 0.1)
-    gas = Layer("gas", "sech2", 0.04 * u.Msun / u.pc**3, 0.1, 150 * u.pc)
+        Layer("gas", "sech2", 0.01 * rho, 0.0)
+    for plain in ((1e7, 100 * pc), (0.01 * rho, 0.1), (0.01 * u.kpc, 100 * pc)):
+        with pytest.raises(u.UnitsError, match="of gas"):
+            Layer("gas", "sech2", plain[0], 0.1, plain[1])
+    gas = Layer("gas", "sech2", 0.04 * rho, 0.1, 150 * pc)
     assert gas.rho == pytest.approx(4e7) and gas.height == pytest.approx(0.15)
     with pytest.raises(ValueError, match="different names"):
         LayeredDensity([gas, gas])

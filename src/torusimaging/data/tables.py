@@ -29,7 +29,7 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     column.
 
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no table,
-    lacks a column, has values that are no numbers, or has no row left.
+    lacks a column, has values that are no numbers, has no row left, or seems to list stars.
     """
     path = Path(path)
     if path.is_dir():
@@ -57,6 +57,11 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     if not keep.any():
         raise ValueError(f"{path} has no row to fit: {len(table)} rows, all of them saturated.")
     columns = {name: values[keep] for name, values in columns.items()}
+    if "count" not in columns and _are_stars(columns[z], columns[vz]):
+        raise ValueError(
+            f"{path} seems to list stars, not pixels (nearly every row has a {z} and a {vz} of its "
+            "own, and there is no column 'count'): bin them with get_binned_label first."
+        )
     error = columns[f"{label}_err"]
     if not (np.isfinite(scatter) and scatter >= 0):
         raise ValueError(f"scatter must be a number of at least 0, but {scatter!r} was given.")
@@ -73,6 +78,11 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
         "n_saturated": int(np.sum(~keep)),
     }
     return out | ({"counts": columns["count"]} if "count" in columns else {})
+
+
+def _are_stars(z: np.ndarray, vz: np.ndarray) -> bool:
+    """Whether coordinates are as many as rows: pixels share theirs with a row and a column."""
+    return z.size > 100 and min(np.unique(z).size, np.unique(vz).size) > 0.5 * z.size
 
 
 def _coordinate(path: Path, names: list[str], stem: str, units: dict) -> tuple[str, u.UnitBase]:

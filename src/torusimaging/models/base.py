@@ -139,6 +139,10 @@ class OrbitModel(eqx.Module):
     def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
 
+    def meaning(self, name: str) -> str:
+        """What a parameter stands for, in words; its name where there are none."""
+        return name
+
     @property
     @abc.abstractmethod
     def parts(self) -> tuple[str, ...]:

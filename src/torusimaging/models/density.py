@@ -1,6 +1,7 @@
 """Forms of the mass density: their parameters, priors and starts."""
 
 import abc
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -45,6 +46,10 @@ class DensityForm(eqx.Module):
     def dark_side(self, params: dict) -> Side | None:
         """The dark matter's part of the density, where the form has one."""
         return None
+
+    def meaning(self, name: str) -> str:
+        """What a parameter such as ``ln_rho[3]`` stands for, in words."""
+        return name
 
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists; a ``ValueError`` for code."""
@@ -155,6 +160,16 @@ class FreeDensity(DensityForm):
         """The form of `settings`."""
         return cls(**settings)
 
+    def meaning(self, name: str) -> str:
+        """What a parameter such as ``ln_rho[3]`` stands for, in words."""
+        leaf, _, index = name.rstrip("]").partition("[")
+        # Both sides share the first knot, which only the side above counts.
+        knot = int(index) + (leaf == "ln_rho_below")
+        side = {"ln_rho_below": " below the plane"}.get(
+            leaf, " above the plane" if self.asymmetric and knot else ""
+        )
+        return f"the density{side} at |z| = {float(self.knots[knot]):.2f} kpc"
+
     def grid(self, top: float) -> OrbitGrid:
         """Orbits up to the height `top` (kpc), with rules split at the knots."""
         return OrbitGrid.for_knots(top, np.asarray(self.knots))
@@ -175,21 +190,21 @@ class Layer:
     ----------
     name : its name in the parameters
     kind : "sech2" (rho sech^2(z/h)), "exponential" (rho exp(-|z|/h)) or "constant"
-    rho : midplane density (quantity, or Msun/kpc^3)
+    rho : midplane density, a quantity; kept in Msun/kpc^3
     rho_sigma : sd of ln rho
-    height : scale height h (quantity, or kpc); not used by "constant"
+    height : scale height h, a quantity; kept in kpc, not used by "constant"
     height_sigma : sd of ln h
     dark : whether it counts as dark matter
 
     Raises ``ValueError`` for an unknown kind and numbers that are not positive, `UnitError` for a
-    quantity of the wrong dimension.
+    density or height without a unit or of the wrong dimension.
     """
 
     name: str
     kind: str
-    rho: float | u.Quantity
+    rho: u.Quantity | float
     rho_sigma: float
-    height: float | u.Quantity = 1.0
+    height: u.Quantity | float = 1 * u.kpc
     height_sigma: float = 0.2
     dark: bool = False
 
@@ -199,8 +214,8 @@ class Layer:
                 f"the kind of layer {self.name!r} must be one of {', '.join(KINDS)}, but "
                 f"{self.kind!r} was given."
             )
-        rho = float(internal(self.rho, DENSITY, f"rho of {self.name}", allow_plain=True))
-        height = float(internal(self.height, u.kpc, f"height of {self.name}", allow_plain=True))
+        rho = float(internal(self.rho, DENSITY, f"rho of {self.name}"))
+        height = float(internal(self.height, u.kpc, f"height of {self.name}"))
         numbers = {"rho": rho, "height": height} | {
             k: getattr(self, k) for k in ("rho_sigma", "height_sigma")
         }
@@ -223,12 +238,12 @@ def solar_layers() -> tuple[Layer, ...]:
     (Juric et al. 2008, arXiv:astro-ph/0510520; Bland-Hawthorn & Gerhard 2016, arXiv:1602.07702).
     The dark matter has a wide prior (sd 0.7 in ln) about 0.013 Msun/pc^3.
     """
-    per_cubic_pc = 1e9
+    rho, pc = u.Msun / u.pc**3, u.pc
     return (
-        Layer("gas", "sech2", 0.041 * per_cubic_pc, 0.10, 0.167, 0.15),
-        Layer("thin_disc", "exponential", 0.038 * per_cubic_pc, 0.10, 0.30, 0.17),
-        Layer("thick_disc", "exponential", 0.005 * per_cubic_pc, 0.40, 0.90, 0.20),
-        Layer("dark_matter", "constant", 0.013 * per_cubic_pc, 0.70, dark=True),
+        Layer("gas", "sech2", 0.041 * rho, 0.10, 167 * pc, 0.15),
+        Layer("thin_disc", "exponential", 0.038 * rho, 0.10, 300 * pc, 0.17),
+        Layer("thick_disc", "exponential", 0.005 * rho, 0.40, 900 * pc, 0.20),
+        Layer("dark_matter", "constant", 0.013 * rho, 0.70, dark=True),
     )
 
 
@@ -284,7 +299,12 @@ class LayeredDensity(DensityForm):
     @classmethod
     def from_settings(cls, settings: dict) -> "LayeredDensity":
         """The form of `settings`."""
-        return cls(**(settings | {"layers": [Layer(**own) for own in settings["layers"]]}))
+        units = {"rho": DENSITY, "height": u.kpc}
+        layers = [
+            Layer(**(own | {k: own[k] * unit for k, unit in units.items()}))
+            for own in settings["layers"]
+        ]
+        return cls(**(settings | {"layers": layers}))
 
     def dark_side(self, params: dict) -> Side | None:
         """The layers that count as dark matter."""
@@ -343,6 +363,13 @@ class UserDensity(DensityForm):
                     f"density_params[{name!r}] must be a pair (start, sd > 0), but {pair!r} was "
                     "given."
                 )
+        try:
+            inspect.signature(function).bind(0.0, **params)
+        except TypeError as error:
+            raise ValueError(
+                f"density_params must name the arguments of the density that follow z, but "
+                f"{', '.join(params) or 'none'} was given: {error}."
+            ) from None
         self.function = function
         self.centre = {k: jnp.asarray(v[0], float) for k, v in params.items()}
         self.sigma = {k: jnp.asarray(v[1], float) for k, v in params.items()}

@@ -229,6 +229,11 @@ class TorusImaging1DPotential(OrbitModel):
             jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"]), above, below, self.grid
         )
 
+    def meaning(self, name: str) -> str:
+        """What a parameter stands for, in words."""
+        first, _, rest = name.partition(".")
+        return self.density.meaning(rest) if first == "density_params" else name
+
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
         vals = jnp.asarray(params["label_params"]["label_vals"])

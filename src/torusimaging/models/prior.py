@@ -14,7 +14,7 @@ from ..priors import Bounds, Layout, indices
 
 LN_2PI = float(np.log(2 * np.pi))
 BATCH = 2048
-MAX_BATCHES = 200  # without a draw that the constraints accept
+PATIENCE = 20  # batches for each draw inside the bounds that the constraints accept
 
 
 @eqx.filter_jit
@@ -119,18 +119,15 @@ class Prior(NamedTuple):
     def draw(self, size: int, seed: int) -> np.ndarray:
         """Independent draws, shape (size, d), by rejection where the constraints ask for it."""
         rng, out, found = np.random.default_rng(seed), [], 0
-        for tried in range(MAX_BATCHES):
-            kept = self._batch(rng)
-            out.append(kept)
-            found += len(kept)
-            if found >= size:
-                return np.concatenate(out)[:size]
-            if tried == 20 and found == 0:
-                break
-        raise ValueError(
-            f"the prior allows next to nothing: {found} of {BATCH * (tried + 1)} draws are inside "
-            "the bounds and possible."
-        )
+        while found < size:
+            out.append(self._batch(rng))
+            found += len(out[-1])
+            if found < len(out) / PATIENCE:
+                raise ValueError(
+                    f"the prior allows next to nothing: {found} of {BATCH * len(out)} draws are "
+                    "inside the bounds and possible."
+                )
+        return np.concatenate(out)[:size]
 
     def ln_normalisation(self, seed: int = 0, batches: int = 4) -> float:
         """ln of the integral of what the objectives call the prior, exp(-squares/2 - penalty).

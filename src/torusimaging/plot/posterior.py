@@ -32,6 +32,7 @@ def plot_profiles(
     literature: bool = False,
     truth: Any = None,
     others: dict[str, QTable] | None = None,
+    name: str | None = None,
 ) -> tuple[Figure, NDArray]:
     """Draw a_z, rho and Sigma against z: the median with its 68 % and 95 % bands.
 
@@ -43,16 +44,16 @@ def plot_profiles(
         height z (kpc, plain) above the midplane, in kpc/Myr^2, Msun/kpc^3 and Msun/kpc^2 unless
         they return quantities (`mock.Potential1D`), or a mock survey, which has one; dashed
     others : ``{name: table}``, further profiles in colours of their own
+    name : what to call `table` in the legend; default: its model's class
 
     Returns the figure and its axes, shape (3,) or (5,).  Raises ``ValueError`` for a table without
     these columns, a truth without these functions and a table without a finite value.
     """
-    tables = {str(getattr(table, "meta", {}).get("model", "median")): table}
-    for name, other in (others or {}).items():
-        # Two fits of one kind of model must not share a name.
-        tables[name if name not in tables else f"{name} (2)"] = other
-    for name, one in tables.items():
-        _check(one, name)
+    own = name or str(getattr(table, "meta", {}).get("model", "median"))
+    # Two fits of one kind of model must not share a name.
+    tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in (others or {}).items()}
+    for key, one in tables.items():
+        _check(one, key)
     potential = _potential(truth)
     names = [n for n in PANELS if any(f"{n}_median" in t.colnames for t in tables.values())]
     fig, axes = plt.subplots(
@@ -65,12 +66,13 @@ def plot_profiles(
     )
     for ax, name in zip(axes[0], names, strict=True):
         _draw_panel(ax, name, tables, potential, literature)
-    axes[0, 0].legend(frameon=False, fontsize="small")
+    clear = {"fontsize": "small", "framealpha": 0.9, "edgecolor": "none"}
+    axes[0, 0].legend(**clear)
     if literature:
         for ax, name in zip(axes[0], names, strict=True):
             marked = [line for line in ax.containers if line.get_label()]
             if marked and name != "a_z":
-                ax.legend(handles=marked, frameon=False, fontsize="small")
+                ax.legend(handles=marked, **clear)
     return fig, axes[0]
 
 
@@ -106,7 +108,7 @@ def _draw_panel(ax: Axes, name: str, tables: dict, potential: Any, literature: b
     top, bottom = max(tops), min(lows)
     rise = 0.06 * ((top - bottom) or 1.0)
     ax.set(
-        xlabel="$z$ [kpc]",
+        xlabel="$z - z_0$ [kpc]",
         ylabel=f"{symbol} [{text}]",
         xlim=(low - margin, high + margin),
         ylim=(bottom - rise * (bottom < 0), top + rise),

@@ -1,9 +1,13 @@
 """The short table of a fit."""
 
 import astropy.units as u
+import numpy as np
 
 from ..mock import MockSurvey
 from ..results import DERIVED, Fit
+
+# chi^2 per pixel beyond which a fit is called poor: 1e3 pixels scatter by 0.045 about 1.
+POOR = 1.5
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
@@ -17,6 +21,10 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     if known:
         lines[0] += f"{'truth':>10}"
     for row in table:
+        if not np.isfinite(row["median"]):
+            reach = float(fit.model.reach(fit.params))
+            lines.append(f"{row['quantity']:<16}beyond the model, which ends at {reach:.2f} kpc")
+            continue
         unit = str(row["unit"]).replace("solMass", "Msun")
         middle, low, high = float(row["median"]), float(row["p16"]), float(row["p84"])
         line = (
@@ -54,6 +62,14 @@ def describe(fit: Fit) -> str:
         lines.insert(1, fit.state.verdict)
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
+    if fit.chi2_per_pixel > POOR:
+        lines.append(
+            "That is far from 1: the errors or the model do not describe this map, and the "
+            "uncertainties are too small."
+        )
     if names := fit.model.set_by_prior(fit.params, fit.data, fit.bounds):
-        lines.append(f"Set by the prior, not by the data: {', '.join(names)}.")
+        text = "; ".join(fit.model.meaning(name) for name in names)
+        lines.append(
+            f"Set by the prior, not by the data, and with it all that contains it: {text}."
+        )
     return "\n".join(lines)
