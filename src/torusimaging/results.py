@@ -1,17 +1,22 @@
 """A fit of a map: parameters, draws, derived quantities, and the one file that holds them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
+from matplotlib.figure import Figure
 
 from . import storage
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
-from .models.base import OrbitModel
+from .models.base import G, OrbitModel
 from .models.pixels import VELOCITY, read_map
 from .models.samples import LaplaceState, Samples, SampleState
 
@@ -66,8 +71,7 @@ class Fit:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
         if self.samples is None:
             return [self.params]
-        step = max(1, -(-len(self.samples) // most))
-        return list(self.samples[::step])
+        return list(self.samples[:: _step(self.samples, most)])
 
     def summary(self) -> QTable:
         """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
@@ -101,21 +105,38 @@ class Fit:
         model: a spline model's density at the centre itself is the slope of one segment.
         Quantities that the model does not reach are NaN.
         """
-        rows = {name: [] for name in DERIVED}
-        for params in self.draws():
-            for name, (function, unit) in DERIVED.items():
-                rows[name].append(function(self.model, params).to_value(unit))
-        columns = [np.percentile(v, [50, 16, 84]) for v in rows.values()]
+        every = _step(self.samples, 500)
+        columns = [np.percentile(derive(self, name, every), [50, 16, 84]) for name in DERIVED]
         return QTable(
             {
-                "quantity": list(rows),
-                "unit": [str(unit) for _, unit in DERIVED.values()],
+                "quantity": list(DERIVED),
+                "unit": [str(unit) for *_, unit in DERIVED.values()],
                 "median": [c[0] for c in columns],
                 "p16": [c[1] for c in columns],
                 "p84": [c[2] for c in columns],
             },
             meta={"frame": self.frame},
         )
+
+    def plot_trace(self, parameters: Sequence[str] | None = None) -> tuple[Figure, np.ndarray]:
+        """Ranks and draws of each NUTS chain (see `plot.plot_trace`)."""
+        from .plot import plot_trace
+
+        return plot_trace(self, parameters)
+
+    def plot_corner(self, parameters: Sequence[str] | None = None) -> tuple[Figure, np.ndarray]:
+        """The draws of each pair of parameters (see `plot.plot_corner`)."""
+        from .plot import plot_corner
+
+        return plot_corner(self, parameters)
+
+    def plot_posterior_predictive(
+        self, draws: int = 100, seed: int = 0
+    ) -> tuple[Figure, np.ndarray]:
+        """The data beside data that the model would make (see `plot.plot_posterior_predictive`)."""
+        from .plot import plot_posterior_predictive
+
+        return plot_posterior_predictive(self, draws, seed)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the fit to a netCDF file in the ArviZ layout; nothing half-written is left.
@@ -125,23 +146,52 @@ class Fit:
         return storage.write(self, path)
 
 
-def _density_of(model, params):
-    return model.get_surface_density(0.05 * u.kpc, params) / (0.1 * u.kpc)
+def _step(samples: Samples | None, most: int) -> int:
+    """The step that leaves at most `most` draws."""
+    return max(1, -(-len(samples or ()) // most))
 
 
+def _surface_density(model, params, height):
+    """Mass within +-height (kpc), in Msun/kpc^2, of plain and perhaps traced parameters."""
+    foliation, centre = model.foliation(params), params["pos0"]
+    pull = foliation.acceleration(centre - height) - foliation.acceleration(centre + height)
+    return jnp.where(height <= model.reach(params), pull / (4 * np.pi * G), jnp.nan)
+
+
+# function of (model, parameters) without units, its unit, unit shown
 DERIVED = {
-    "pos0": (lambda m, p: u.Quantity(float(p["pos0"]), u.kpc), u.pc),
-    "vel0": (lambda m, p: u.Quantity(float(p["vel0"]), VELOCITY), u.km / u.s),
-    "Omega0": (
-        lambda m, p: u.Quantity(float(m.foliation(p).omega0), u.rad / u.Myr),
-        u.rad / u.Myr,
+    "pos0": (lambda m, p: p["pos0"], u.kpc, u.pc),
+    "vel0": (lambda m, p: p["vel0"], VELOCITY, u.km / u.s),
+    "Omega0": (lambda m, p: m.foliation(p).omega0, u.rad / u.Myr, u.rad / u.Myr),
+    "rho(0)": (
+        lambda m, p: _surface_density(m, p, 0.05) / 0.1,
+        u.Msun / u.kpc**3,
+        u.Msun / u.pc**3,
     ),
-    "rho(0)": (_density_of, u.Msun / u.pc**3),
     "Sigma(1.1 kpc)": (
-        lambda m, p: m.get_surface_density(1.1 * u.kpc, p),
+        lambda m, p: _surface_density(m, p, 1.1),
+        u.Msun / u.kpc**2,
         u.Msun / u.pc**2,
     ),
 }
+
+
+@eqx.filter_jit
+def _of_draws(function, model, stacked):
+    return jax.vmap(lambda params: function(model, params))(stacked)
+
+
+def derive(fit: Fit, name: str, every: int = 1) -> np.ndarray:
+    """The derived quantity `name` of every `every`-th draw in its unit of `DERIVED`, shape (n,).
+
+    Of the optimum alone before sampling.
+    """
+    function, unit, shown = DERIVED[name]
+    if fit.samples is None:
+        stacked = jax.tree.map(lambda x: np.asarray(x, float)[None], fit.params)
+    else:
+        stacked = fit.samples.layout.unflatten(fit.samples.draws[::every])
+    return np.asarray(_of_draws(function, fit.model, stacked)) * unit.to(shown)
 
 
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}

@@ -36,6 +36,7 @@ def test_fit_writes_everything(map_file, tmp_path, capsys):
     assert "Sigma(1.1 kpc)" in text and "test frame" in text and "15 saturated" in text
     names = {p.name for p in out.iterdir()}
     assert {"fit.nc", "table.txt", "table.ecsv", "model.png", "splines.png"} <= names
+    assert {"corner.png", "posterior-predictive.png", "trace.png"} <= names
     fit = oti.load(out / "fit.nc")
     assert len(fit.samples) == 60 and fit.frame == "test frame"
     assert list(tmp_path.iterdir()) == [out]

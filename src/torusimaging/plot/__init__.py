@@ -1,10 +1,12 @@
-"""Figures of maps, models, profiles, actions and covariances, ready to print."""
+"""Figures of maps, models, profiles, actions, posteriors and covariances, ready to print."""
 
 from .actions import plot_actions
+from .chains import plot_corner, plot_trace
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
 from .posterior import plot_profiles
+from .predictive import plot_posterior_predictive
 from .profiles import plot_acceleration_density
 from .splines import plot_spline_functions
 
@@ -13,10 +15,13 @@ __all__ = [
     "plot_actions",
     "plot_consistency",
     "plot_counts_label",
+    "plot_corner",
     "plot_cov_corner",
     "plot_cov_ellipse",
     "plot_data_model_residual",
     "plot_data_models_residual",
+    "plot_posterior_predictive",
     "plot_profiles",
     "plot_spline_functions",
+    "plot_trace",
 ]

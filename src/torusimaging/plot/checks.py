@@ -1,6 +1,8 @@
 """Checks that several figures share."""
 
 from ..models.base import OrbitModel
+from ..models.samples import Samples
+from ..results import Fit
 
 
 def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
@@ -11,3 +13,12 @@ def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
         raise ValueError(
             f"{name} must have {', '.join(parts)}, but {', '.join(missing)} is missing."
         )
+
+
+def check_draws(fit: Fit) -> Samples:
+    """The draws of a fit; a ``ValueError`` where it has none."""
+    if not isinstance(fit, Fit):
+        raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
+    if fit.samples is None:
+        raise ValueError("the fit has no draws to show: call sample() or laplace() first.")
+    return fit.samples

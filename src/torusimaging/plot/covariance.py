@@ -90,32 +90,38 @@ def plot_cov_corner(
             f"labels must be {d} names, as cov has rows, but {len(labels)} were given."
         )
     names = [f"parameter {i + 1}" for i in range(d)] if labels is None else list(labels)
+    fig, axes = corner_axes(names, subplots_kw)
+    sigma = np.sqrt(np.diag(cov))
+    for i in range(d):
+        _draw_normal(axes[i, i], centre[i], sigma[i])
+        for j in range(i):
+            pair = np.ix_([j, i], [j, i])
+            plot_cov_ellipse(cov[pair], centre[[j, i]], axes[i, j], **(ellipse_kw or {}))
+            axes[i, j].plot(centre[j], centre[i], marker="+", ms=6, color="k")
+            axes[i, j].set_ylim(centre[i] - WIDTH * sigma[i], centre[i] + WIDTH * sigma[i])
+        axes[i, i].set_xlim(centre[i] - WIDTH * sigma[i], centre[i] + WIDTH * sigma[i])
+    return fig, axes
+
+
+def corner_axes(names: Sequence[str], subplots_kw: dict | None = None) -> tuple[Figure, NDArray]:
+    """Empty panels of a corner, shape (d, d), with their labels; the upper ones are not visible."""
+    d = len(names)
     options: dict[str, Any] = {
         "figsize": (2.1 * d + 0.6, 2.1 * d + 0.4),
         "layout": "constrained",
         "sharex": "col",
     }
     fig, axes = plt.subplots(d, d, **(options | (subplots_kw or {}) | {"squeeze": False}))
-    sigma = np.sqrt(np.diag(cov))
-    for i in range(d):
-        _draw_normal(axes[i, i], centre[i], sigma[i])
-        for j in range(d):
-            if j > i:
-                axes[i, j].set_visible(False)
-            elif j < i:
-                pair = np.ix_([j, i], [j, i])
-                plot_cov_ellipse(cov[pair], centre[[j, i]], axes[i, j], **(ellipse_kw or {}))
-                axes[i, j].plot(centre[j], centre[i], marker="+", ms=6, color="k")
-                axes[i, j].set_ylim(centre[i] - WIDTH * sigma[i], centre[i] + WIDTH * sigma[i])
-                if j > 0:
-                    axes[i, j].tick_params(labelleft=False)
-        axes[i, i].set_xlim(centre[i] - WIDTH * sigma[i], centre[i] + WIDTH * sigma[i])
-        axes[d - 1, i].set_xlabel(names[i])
+    for i, name in enumerate(names):
+        axes[d - 1, i].set_xlabel(name)
         axes[d - 1, i].tick_params(axis="x", rotation=30)
         if i > 0:
-            axes[i, 0].set_ylabel(names[i])
-        for j in range(i + 1):
-            axes[i, j].locator_params(axis="x", nbins=4)
+            axes[i, 0].set_ylabel(name)
+        for j in range(d):
+            axes[i, j].set_visible(j <= i)
+            axes[i, j].locator_params(nbins=4)
+            axes[i, j].tick_params(labelleft=j == 0)
+        axes[i, i].set_yticks([])
     fig.align_labels()
     return fig, axes
 
@@ -123,7 +129,7 @@ def plot_cov_corner(
 def _draw_normal(ax: Axes, mean: float, sigma: float) -> None:
     t = np.linspace(-WIDTH, WIDTH, 201)
     ax.plot(mean + t * sigma, np.exp(-0.5 * t**2), color=BLUE, lw=1.5)
-    ax.set(ylim=(0, 1.1), yticks=[])
+    ax.set_ylim(0, 1.1)
     ax.set_title(_number(mean, sigma), fontsize="small")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import plot
 from ..mock import MockSurvey
+from ..models.samples import SampleState
 from ..results import Fit
 from .tables import describe, text_table
 
@@ -96,7 +97,10 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
         truth=None if truth is None else truth.potential,
     )[0]
     if fit.samples is not None:
-        out["corner"] = lambda: _corner(fit)
+        out["corner"] = lambda: fit.plot_corner()[0]
+        out["posterior-predictive"] = lambda: fit.plot_posterior_predictive()[0]
+    if isinstance(fit.state, SampleState):
+        out["trace"] = lambda: fit.plot_trace()[0]
     if truth is not None:
         out["actions"] = lambda: _actions(fit, truth)
     return out
@@ -106,18 +110,6 @@ def _titled(figure_axes, title: str):
     figure, axes = figure_axes
     np.ravel(axes)[1].set_title(title)
     return figure
-
-
-def _corner(fit: Fit):
-    """Covariances of the centre and the frequency of small oscillations."""
-    draws = fit.draws(1000)
-    columns = [
-        [1e3 * float(p["pos0"]) for p in draws],
-        [977.79222 * float(p["vel0"]) for p in draws],
-        [float(np.log(fit.model.foliation(p).omega0)) for p in draws],
-    ]
-    labels = ["$z_0$ [pc]", "$v_{z,0}$ [km/s]", r"$\ln\Omega_0$ [rad/Myr]"]
-    return plot.plot_cov_corner(np.cov(columns), mean=np.mean(columns, axis=1), labels=labels)[0]
 
 
 def _actions(fit: Fit, truth: MockSurvey):

@@ -1,0 +1,114 @@
+"""The data beside the data that a fit would make."""
+
+import astropy.units as u
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from ..models.pixels import VELOCITY
+from ..results import Fit
+from .checks import check_draws
+from .style import BLUE, GREY, ORANGE
+
+STRIP = 0.15  # fraction of the pixels in the strip along an axis
+STRIP_BINS = 25
+
+
+def plot_posterior_predictive(fit: Fit, draws: int = 100, seed: int = 0) -> tuple[Figure, NDArray]:
+    """Draw the data beside replicated data: along z, along v_z, and by their chi^2.
+
+    Parameters
+    ----------
+    fit : a fit with draws, of which `draws`, evenly spaced, are used
+    seed : of the noise of the replicated data, one data set for each draw
+
+    Left and middle: the mean label of the 15 % of the pixels closest to the v_z or z of the centre,
+    in bins (weights 1/err^2): data with errors, the median and the 68 and 95 % bands of the model,
+    and (grey) of replicated data, which have the pixels' noise; below, all less the median.
+    Right: chi^2 of replicated and of observed data, each against the draw's own model, and p, the
+    posterior-predictive probability of a larger chi^2 than the observed (Gelman, Meng & Stern
+    1996): for normal errors the mean over the draws of P(chi^2_N > chi^2_obs).
+
+    Returns the figure and its axes, shape (5,): along z, along v_z, below each, chi^2.
+
+    Raises ``ValueError`` for a fit without draws and fewer than two `draws`.
+    """
+    samples = check_draws(fit)
+    if not isinstance(draws, int | np.integer) or draws < 2:
+        raise ValueError(f"draws must be a whole number of at least 2, but {draws!r} was given.")
+    data, n = fit.data, len(samples)
+    pos, vel = data["pos"].to_value(u.kpc), data["vel"].to_value(u.km / u.s)
+    picks = np.unique(np.linspace(0, n - 1, min(draws, n)).round().astype(int))
+    models = np.stack([fit.model.get_label(data["pos"], data["vel"], samples[i]) for i in picks])
+    noise = np.random.default_rng(seed).normal(size=models.shape)
+    off_pos = np.abs(pos - float(fit.params["pos0"]))
+    off_vel = np.abs(vel - float(fit.params["vel0"]) * VELOCITY.to(u.km / u.s))
+    fig, panels = plt.subplot_mosaic(
+        [["z", "v", "chi2"], ["dz", "dv", "chi2"]],
+        figsize=(12, 4.6),
+        height_ratios=(2, 1),
+        layout="constrained",
+    )
+    for name, x, off, label, title in (
+        ("z", pos, off_vel, "$z$ [kpc]", r"$|v_z - v_{z,0}| \leq$ %.2g km/s"),
+        ("v", vel, off_pos, "$v_z$ [km/s]", r"$|z - z_0| \leq$ %.2g kpc"),
+    ):
+        width = np.quantile(off, STRIP)
+        near = off <= width
+        err, some = data["label_err"][near], models[:, near]
+        above, below = panels[name], panels[f"d{name}"]
+        columns = x[near], data["label"][near], err, some, some + err * noise[:, near]
+        _draw_strip(above, below, *columns)
+        above.sharex(below)
+        above.tick_params(labelbottom=False)
+        above.set(ylabel="mean label")
+        above.set_title(title % width, fontsize="medium")
+        below.set(xlabel=label, ylabel="minus the median")
+    panels["z"].legend(frameon=False, fontsize="small", loc="upper center")
+    observed = np.sum(((data["label"] - models) / data["label_err"]) ** 2, axis=1)
+    _draw_chi2(panels["chi2"], np.sum(noise**2, axis=1), observed, pos.size)
+    return fig, np.array([panels[name] for name in ("z", "v", "dz", "dv", "chi2")])
+
+
+def _draw_strip(
+    above: Axes,
+    below: Axes,
+    x: NDArray,
+    label: NDArray,
+    err: NDArray,
+    models: NDArray,
+    replicated: NDArray,
+) -> None:
+    edges = np.linspace(x.min(), x.max(), min(STRIP_BINS, np.unique(x).size) + 1)
+    bins = np.searchsorted(edges[1:-1], x, side="right")
+    weights = (bins == np.unique(bins)[:, None]) / err**2
+    total = weights.sum(axis=1)
+    weights /= total[:, None]
+    at, data = weights @ x, weights @ label
+    middle = np.median(models @ weights.T, axis=0)
+    for ax, less in ((above, 0.0), (below, middle)):
+        for name, values, colour in (
+            ("replicated data", replicated, GREY),
+            ("model", models, BLUE),
+        ):
+            rows = np.percentile(values @ weights.T, [2.5, 97.5, 16, 84], axis=0) - less
+            style = {"color": colour, "alpha": 0.3, "lw": 0}
+            ax.fill_between(at, *rows[:2], **style, label=f"{name}, 68 and 95 %")
+            ax.fill_between(at, *rows[2:], **style)
+        ax.plot(at, middle - less, color=BLUE, lw=1.2, label="model, median")
+        ax.errorbar(at, data - less, total**-0.5, fmt="o", ms=3, lw=1, color="k", label="data")
+
+
+def _draw_chi2(ax: Axes, replicated: NDArray, observed: NDArray, n: int) -> None:
+    p = float(chi2.sf(observed, n).mean())
+    ax.hist(replicated, "auto", color=GREY, label="replicated data")
+    low, middle, high = np.percentile(observed, [2.5, 50, 97.5])
+    # The texts have the part above.
+    ax.axvspan(low, high, 0, 0.8, color=ORANGE, alpha=0.3, lw=0)
+    ax.axvline(middle, 0, 0.8, color=ORANGE, label="data: median, 95 %")
+    ax.text(0.97, 0.97, f"{n} pixels\np = {p:.2g}", ha="right", va="top", transform=ax.transAxes)
+    ax.set(xlabel=r"$\chi^2$", ylabel="draws", ylim=(0, 1.25 * ax.get_ylim()[1]))
+    ax.legend(frameon=False, fontsize="small", loc="upper left")
