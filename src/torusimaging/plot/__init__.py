@@ -3,6 +3,7 @@
 from .actions import plot_actions
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
+from .goodness import plot_goodness
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
 from .posterior import plot_profiles
 from .profiles import plot_acceleration_density
@@ -17,6 +18,7 @@ __all__ = [
     "plot_cov_ellipse",
     "plot_data_model_residual",
     "plot_data_models_residual",
+    "plot_goodness",
     "plot_profiles",
     "plot_spline_functions",
 ]
