@@ -118,7 +118,7 @@ def check_goodness(
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
     data = read_map(fit.data)
     chi, _, W, step = linearise(fit, data)
-    pos, vel = np.asarray(data.pos) * u.kpc, np.asarray(data.vel) * VELOCITY
+    pos, vel = u.Quantity(data.pos, u.kpc), u.Quantity(data.vel, VELOCITY)
     orbits = fit.model.compute_action_angle(pos, vel, fit.params)
     inside = np.asarray(orbits["flag"]) == 0
     n = int(inside.sum())
@@ -204,14 +204,14 @@ def _count(value, most: int, name: str) -> int:
 def _by_ring(r: NDArray, chi: NDArray, W: NDArray, n: int) -> QTable:
     rows = np.array_split(np.argsort(r, kind="stable"), n)
     inner = [(r[a[-1]] + r[b[0]]) / 2 for a, b in zip(rows[:-1], rows[1:], strict=True)]
-    edges = np.array([r.min(), *inner, r.max()]) * RADIUS
+    edges = u.Quantity([r.min(), *inner, r.max()], RADIUS)
     J = edges**2 / 2
     ends = {"r_low": edges[:-1], "r_high": edges[1:], "J_low": J[:-1], "J_high": J[1:]}
     return _bins(ends, rows, chi, W)
 
 
 def _by_angle(theta: NDArray, chi: NDArray, W: NDArray, n: int) -> QTable:
-    edges = np.linspace(0.0, 2 * np.pi, n + 1) * u.rad
+    edges = u.Quantity(np.linspace(0.0, 2 * np.pi, n + 1), u.rad)
     place = np.minimum((theta / (2 * np.pi) * n).astype(int), n - 1)
     rows = [np.flatnonzero(place == i) for i in range(n)]
     return _bins({"theta_low": edges[:-1], "theta_high": edges[1:]}, rows, chi, W)
