@@ -3,6 +3,7 @@
 from . import data, literature, mock, plot, report
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
+from .goodness import Goodness, check_goodness
 from .models import (
     Layer,
     TorusImaging1D,
@@ -17,11 +18,13 @@ __all__ = [
     "ActionComparison",
     "Consistency",
     "Fit",
+    "Goodness",
     "Layer",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "check_consistency",
+    "check_goodness",
     "compare_actions",
     "data",
     "fit_map",

@@ -4,6 +4,7 @@ from .actions import plot_actions
 from .chains import plot_corner, plot_trace
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
+from .goodness import plot_goodness
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
 from .posterior import plot_profiles
 from .predictive import plot_posterior_predictive
@@ -20,6 +21,7 @@ __all__ = [
     "plot_cov_ellipse",
     "plot_data_model_residual",
     "plot_data_models_residual",
+    "plot_goodness",
     "plot_posterior_predictive",
     "plot_profiles",
     "plot_spline_functions",
