@@ -1,6 +1,7 @@
 """The command ``oti``: a fit of a simulated survey or of a user's binned map."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -82,14 +83,16 @@ def _version() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0, 2 for bad input (one sentence on stderr) or 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    # Slow imports wait until the arguments are known to be good; a fit needs double precision,
-    # and pictures are written, not shown.
-    import jax
-    import matplotlib
-
-    jax.config.update("jax_enable_x64", True)
-    matplotlib.use("Agg")
+    # A batch system ends a job as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        # Slow imports wait until the arguments are known to be good; a fit needs double precision,
+        # and pictures are written, not shown.
+        import jax
+        import matplotlib
+
+        jax.config.update("jax_enable_x64", True)
+        matplotlib.use("Agg")
         options.run(options)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Any
 import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
@@ -120,9 +120,13 @@ def compare_actions(
     if method not in ("vertical", "agama"):
         raise ValueError(f"method must be 'vertical' or 'agama', but {method!r} was given.")
     table = model.compute_action_angle(pos * u.kpc, vel * VELOCITY, params)
-    q, p = pos - float(params["pos0"]), vel - float(params["vel0"])
-    if isinstance(potential, Mapping | QTable):
+    # The reference's table must not stretch to stars that the model does not reach.
+    inside = np.where(np.asarray(table["flag"]) == 0, 0.0, np.nan)
+    q, p = pos - float(params["pos0"]) + inside, vel - float(params["vel0"])
+    if isinstance(potential, Mapping | Table):
         reference, name = _given(potential, pos.size), "values given"
+    elif method == "agama" and isinstance(potential, Potential1D):
+        raise ValueError("method='agama' needs a potential of three dimensions, not a Potential1D.")
     elif method == "agama" or _module(potential) == "agama":
         reference, name = _agama(potential, q, p, _radius(R, potential)), "Agama's action finder"
     else:
@@ -154,7 +158,9 @@ def _radius(R: u.Quantity | None, potential: Any) -> float:
 
 
 def _given(values: Any, n: int) -> dict[str, NDArray]:
-    names = values.colnames if isinstance(values, QTable) else list(values)
+    if isinstance(values, Table):
+        values = {name: QTable(values)[name] for name in values.colnames}
+    names = list(values)
     if missing := [k for k in UNITS if k not in names]:
         raise ValueError(f"potential lacks {', '.join(missing)} (given: {', '.join(names)}).")
     out = {k: internal(values[k], unit, f"potential[{k!r}]") for k, unit in UNITS.items()}

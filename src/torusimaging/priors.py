@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
 
 from .distributions import Place, check_priors, leaves_of, limits
+from .units import plain_parameter
 
 
 class Layout(eqx.Module):
@@ -159,8 +160,28 @@ def make_bounds(
     return Bounds(jnp.asarray(low), jnp.asarray(high))
 
 
+def check_structure(params: dict, template: dict | None, parts: tuple[str, ...]) -> None:
+    """Raise a ``ValueError`` for parameters that `template` does not have, or of another shape."""
+    if template is None:
+        return
+    wanted, given = leaves_of(template), leaves_of(params)
+    for name, x in given.items():
+        if name not in wanted:
+            near = difflib.get_close_matches(name, list(wanted), 1, 0.0)[0]
+            raise ValueError(f"params have no {name!r} in this model; did you mean {near!r}?")
+        if np.shape(x) != np.shape(wanted[name]):
+            raise ValueError(
+                f"{name} in params must have shape {np.shape(wanted[name])}, but has {np.shape(x)}."
+            )
+    for name in wanted:
+        if name.split(".")[0] in parts and name not in given:
+            raise ValueError(f"params must have {name!r}, which is missing.")
+
+
 def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
     """`limits` completed to the structure of `params`."""
+    if not isinstance(limits, dict):
+        raise ValueError(f"{name} must be a dictionary, but {limits!r} was given.")
     for key in limits:
         if key not in params:
             near = difflib.get_close_matches(str(key), [str(k) for k in params], 1)
@@ -172,7 +193,14 @@ def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
         if isinstance(value, dict):
             out[key] = _fill(value, given or {}, default, f"{name}[{key!r}]")
         else:
-            out[key] = np.broadcast_to(default if given is None else given, np.shape(value))
+            own = default if given is None else plain_parameter(given, str(key))
+            try:
+                out[key] = np.broadcast_to(own, np.shape(value))
+            except ValueError:
+                raise ValueError(
+                    f"{name}[{key!r}] must have the shape {np.shape(value)} of the parameter, but "
+                    f"has {np.shape(own)}."
+                ) from None
     return out
 
 

@@ -17,7 +17,7 @@ from . import storage
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
-from .models.pixels import VELOCITY, read_map
+from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map
 from .models.samples import LaplaceState, Samples, SampleState
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
@@ -64,7 +64,8 @@ class Fit:
     @property
     def chi2_per_pixel(self) -> float:
         """Mean squared residual of the optimum in units of the pixels' errors."""
-        fit = self.model.get_label(self.data["pos"], self.data["vel"], self.params)
+        places = places_of(self.data)
+        fit = self.model.get_label(*places, self.params)
         return float(np.mean(((self.data["label"] - fit) / self.data["label_err"]) ** 2))
 
     def draws(self, most: int = 500) -> list[dict]:
@@ -205,13 +206,18 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     """
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
+    bdata = as_dictionary(bdata)
     pixels = read_map(bdata)
+    centres = read_map({k: v for k, v in bdata.items() if k not in MEANS})
     data = {
-        "pos": np.asarray(pixels.pos) * u.kpc,
-        "vel": np.asarray(pixels.vel) * VELOCITY,
+        "pos": np.asarray(centres.pos) * u.kpc,
+        "vel": np.asarray(centres.vel) * VELOCITY,
         "label": np.asarray(pixels.label),
         "label_err": np.asarray(pixels.label_err),
     }
+    if any(name in bdata for name in MEANS):
+        means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
+        data |= dict(zip(MEANS, means, strict=True))
     made, bounds, start = MODELS[model].auto_init(data, **options)
     result: OptimizeResult = made.optimize(start, bounds=bounds, **data)
     return Fit(made, data, bounds, start, result.params, result.state, frame=frame, settings={})

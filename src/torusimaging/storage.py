@@ -1,5 +1,6 @@
 """The one netCDF file that holds a fit: an xarray DataTree in the ArviZ layout."""
 
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ import xarray as xr
 
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
-from .models.pixels import VELOCITY
+from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
 
@@ -26,13 +27,20 @@ PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "
 def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
     path = Path(path)
+    if path.is_dir():
+        raise OSError(f"{path} cannot be written: it is a folder.")
     try:
         handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
     os.close(handle)
     try:
-        _to_tree(fit).to_netcdf(name, engine="h5netcdf")
+        tree = _to_tree(fit)
+        tree.attrs["digest"] = _digest(tree)
+        tree.to_netcdf(name, engine="h5netcdf")
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -55,10 +63,27 @@ def read(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} is no readable netCDF file ({type(error).__name__}).") from error
     if tree.attrs.get("format") != FORMAT:
         raise ValueError(f"{path} is no result file of this package (format {FORMAT!r}).")
+    if tree.attrs.get("digest") != _digest(tree):
+        raise ValueError(f"{path} is damaged or was edited: its contents differ from its digest.")
     try:
         return _from_tree(tree)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is a damaged result file: {error} is missing.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be understood: {error}.") from error
+
+
+def _digest(tree: xr.DataTree) -> str:
+    """SHA-256 of all attributes and values, so that no damage goes unseen."""
+    digest = hashlib.sha256()
+    for node in sorted(tree.subtree, key=lambda n: n.path):
+        own = {k: v for k, v in node.attrs.items() if k != "digest"}
+        digest.update(repr((node.path, sorted(own.items()))).encode())
+        data = node.to_dataset(inherit=False)
+        for name in sorted(map(str, data.variables)):
+            values = np.asarray(data[name].values)
+            digest.update(repr((name, data[name].dims, values.shape)).encode())
+            text = values.dtype.kind not in "iufb"
+            digest.update(repr(values.tolist()).encode() if text else values.tobytes())
+    return digest.hexdigest()
 
 
 def _variables(layout: Layout, draws: np.ndarray) -> dict:
@@ -119,6 +144,11 @@ def _to_tree(fit) -> xr.DataTree:
                 "pos": (("pixel",), fit.data["pos"].to_value(u.kpc), {"units": "kpc"}),
                 "vel": (("pixel",), fit.data["vel"].to_value(VELOCITY), {"units": "kpc / Myr"}),
             }
+            | {
+                name: (("pixel",), fit.data[name].to_value(unit), {"units": str(unit)})
+                for name, unit in zip(MEANS, (u.kpc, VELOCITY), strict=True)
+                if name in fit.data
+            }
         ),
     }
     if fit.samples is not None and fit.state is not None:
@@ -158,6 +188,9 @@ def _from_tree(tree: xr.DataTree) -> dict:
         "label": tree["observed_data"]["label"].values,
         "label_err": tree["observed_data"]["label_err"].values,
     }
+    for name, unit in zip(MEANS, (u.kpc, VELOCITY), strict=True):
+        if name in constant:
+            data[name] = constant[name].values * unit
     samples = state = None
     if "posterior" in tree.children:
         samples, state = _read_samples(tree, layout)

@@ -11,18 +11,37 @@ class UnitError(u.UnitsError, ValueError):
 def internal(x, unit: u.UnitBase, name: str, allow_plain: bool = False) -> np.ndarray:
     """The value of the quantity `x` in `unit`, as a float64 array.
 
-    Raises `UnitError` for a plain number (unless `allow_plain`) and for the wrong dimension.
+    Masked values are NaN.  Raises `UnitError` for a plain number (unless `allow_plain`) and for
+    the wrong dimension.
     """
     if not isinstance(x, u.Quantity):
         if allow_plain:
             return np.asarray(x, dtype=float)
         raise UnitError(f"{name} has no unit: attach one, for example {name} * u.Unit('{unit}').")
+    if hasattr(x, "mask"):
+        x = x.filled(np.nan)
     try:
         return np.asarray(x.to_value(unit), dtype=float)
     except u.UnitConversionError:
         raise UnitError(
             f"{name} must have a unit like {unit}, but {x.unit or 'no unit'} was given."
         ) from None
+
+
+PLACES = {"pos0": u.kpc, "vel0": u.kpc / u.Myr}
+
+
+def plain_parameter(x, name: str) -> np.ndarray:
+    """A parameter as a plain array: quantities in internal units, which only places have.
+
+    Raises `UnitError` for a quantity of the wrong dimension and ``ValueError`` for no number.
+    """
+    if isinstance(x, u.Quantity):
+        return internal(x, PLACES.get(name.split("[")[0], u.dimensionless_unscaled), name)
+    try:
+        return np.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers, but {x!r} was given.") from None
 
 
 def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:

@@ -52,7 +52,8 @@ class SideOrbits(eqx.Module):
         slope = jnp.concatenate([first[None], slope])
         heights = jnp.concatenate([jnp.zeros(1), grid.heights])
         rise = jnp.concatenate([centre, s[1:] / side.force(grid.heights)])
-        shift, shift_slope = _phase_shift(side, s, heights, inverse)
+        rows = jnp.concatenate([jnp.zeros(1, int), grid.even + 1])
+        shift, shift_slope = _phase_shift(side, s[rows], heights[rows], inverse[rows])
         return cls(
             half,
             hermite_cells(s, inverse, slope),
@@ -65,7 +66,7 @@ class SideOrbits(eqx.Module):
     def time(self, s: Array, phase: Array, inverse: Array) -> Array:
         """Time since the plane at phases in [0, pi]."""
         height = evaluate_cells(self.half.speed, self.height, s)
-        # The grid's heights are even in this variable.
+        # The table's heights are even in this variable.
         x = jnp.arcsinh(jnp.sinh(STRETCH) * height / self.top) / STRETCH
         row, weights = cubic_rows(jnp.clip(x, 0.0, 1.0), self.shift.shape[0])
         late = phase > jnp.pi / 2

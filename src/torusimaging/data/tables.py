@@ -37,7 +37,7 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     try:
-        table = text_tables.read(path, format="csv")
+        table = text_tables.read(path, format="csv", encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError, text_tables.InconsistentTableError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as a CSV table ({type(error).__name__})."
@@ -47,15 +47,17 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
         raise ValueError(f"{path} cannot be read as a CSV table: it is empty.")
     z, pos_unit = _coordinate(path, names, "z", LENGTHS)
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
-    label = _label_name(path, names, label)
+    label = _label_name(path, [n for n in names if n not in (z, vz)], label)
     columns = {
         name: _numbers(path, table, name)
         for name in (z, vz, label, f"{label}_err", "count", "saturated")
         if name in names
     }
-    keep = columns.get("saturated", np.zeros(len(table))) == 0
+    keep = np.nan_to_num(columns.get("saturated", np.zeros(len(table)))) == 0
     if not keep.any():
-        raise ValueError(f"{path} has no row to fit: {len(table)} rows, all of them saturated.")
+        raise ValueError(
+            f"{path} has no row to fit: {len(table)} rows, {np.sum(~keep)} of them saturated."
+        )
     columns = {name: values[keep] for name, values in columns.items()}
     if "count" not in columns and _are_stars(columns[z], columns[vz]):
         raise ValueError(

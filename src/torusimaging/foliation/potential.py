@@ -17,39 +17,47 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .density import FOUR_PI_G, Side, potential_matrix
 
 # Orbit heights are even in asinh(height / core): small orbits feel the thinnest layers.
 STRETCH = 4.0
+# Orbits of a fit, and of the actions of stars, whose frequencies are then good to 1e-8.
+COARSE, FINE = 128, 1024
 
 
 class OrbitGrid(eqx.Module):
     """Turning heights (kpc) of the tabulated orbits and the quadrature nodes on each.
 
     `basis`, if there is one, holds kappa^2 of every node for a unit value at each knot of a
-    `LinearSide`, of whose values kappa^2 is a linear function.
+    `LinearSide`, of whose values kappa^2 is a linear function.  `even` are the orbits whose heights
+    are even in asinh; those that turn at a kink are besides them.
     """
 
     heights: Float[Array, " n"]
     sines: Float[Array, "n m"]
     cosines: Float[Array, "n m"]
     weights: Float[Array, "n m"]
+    even: Int[Array, " e"]
     basis: Float[Array, "n m k"] | None = None
 
     @classmethod
     def reaching(
-        cls, top: float, kinks: np.ndarray | tuple = (), n: int = 128, nodes: int = 32
+        cls, top: float, kinks: np.ndarray | tuple = (), n: int = COARSE, nodes: int = 32
     ) -> "OrbitGrid":
         """`n` orbits up to the height `top`, with rules split at the heights `kinks`.
 
-        A rule has `nodes` nodes, or 8 between each two kinks if that is more.
+        The orbits that turn at a kink, where derivatives of J(s) jump, are added to them.  A rule
+        has `nodes` nodes, or 8 between each two kinks if that is more.
         """
         x = np.arange(1, n + 1) / n
-        heights = top * np.sinh(STRETCH * x) / np.sinh(STRETCH)
+        even = top * np.sinh(STRETCH * x) / np.sinh(STRETCH)
         kinks = np.asarray(kinks, dtype=float)
-        kinks = kinks[kinks > 0]
+        kinks = kinks[(kinks > 0) & (kinks < top)]
+        # A kink next to an even height would leave a cell too narrow to divide by.
+        apart = np.abs(kinks[:, None] - even).min(axis=1, initial=np.inf) > 1e-6 * kinks
+        heights = np.sort(np.r_[even, kinks[apart]])
         rows = []
         for h in heights:
             edges = np.r_[0.0, np.arcsin(kinks[kinks < h * (1 - 1e-9)] / h), np.pi / 2]
@@ -57,16 +65,20 @@ class OrbitGrid(eqx.Module):
         width = max(u.size for u, _ in rows)
         u = np.array([np.r_[u, np.zeros(width - u.size)] for u, _ in rows])
         w = np.array([np.r_[w, np.zeros(width - w.size)] for _, w in rows])
-        return cls(*map(jnp.asarray, (heights, np.sin(u), np.cos(u), w)))
+        step = max(1, n // COARSE)
+        rows = np.searchsorted(heights, even)[step - 1 :: step]
+        return cls(*map(jnp.asarray, (heights, np.sin(u), np.cos(u), w, rows)))
 
     @classmethod
-    def for_knots(cls, top: float, knots: np.ndarray) -> "OrbitGrid":
+    def for_knots(cls, top: float, knots: np.ndarray, n: int = COARSE) -> "OrbitGrid":
         """The grid, with basis, for densities that are straight between knots."""
-        grid = cls.reaching(top, knots)
+        grid = cls.reaching(top, knots, n)
         h, sines = np.asarray(grid.heights)[:, None], np.asarray(grid.sines)
         rise = potential_matrix(h, knots) - potential_matrix(h * sines, knots)
         basis = 2 * rise / (h * np.asarray(grid.cosines))[..., None] ** 2
-        return cls(grid.heights, grid.sines, grid.cosines, grid.weights, jnp.asarray(basis))
+        return eqx.tree_at(
+            lambda g: g.basis, grid, jnp.asarray(basis), is_leaf=lambda leaf: leaf is None
+        )
 
     @property
     def top(self) -> Float[Array, ""]:
@@ -182,7 +194,8 @@ class PotentialFoliation(eqx.Module):
         twice = (vel - self.vel0) ** 2 + 2 * self.potential(pos)
         # The root's slope is infinite at the centre, where a pixel may lie.
         safe = jnp.where(twice > 0, twice, 1.0)
-        return jnp.where(twice > 0, jnp.sqrt(safe), 0.0)
+        # At the centre the speed is zero; what is not a number stays one.
+        return jnp.where(twice > 0, jnp.sqrt(safe), twice)
 
     def radius(self, pos: Float[Array, "..."], vel: Float[Array, "..."]) -> Float[Array, "..."]:
         """r = sqrt(2 J) of the orbit through (pos, vel), in kpc Myr^-1/2."""

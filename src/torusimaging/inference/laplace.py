@@ -37,6 +37,10 @@ def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Flo
     return jnp.asarray(vectors / np.sqrt(values))
 
 
+# Draws whose densities one compiled program gives, however many are asked for.
+CHUNK = 256
+
+
 class Weighted(NamedTuple):
     """Draws w of the standard normal, with the ln posterior there and smoothed weights.
 
@@ -67,12 +71,17 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
     the density is not finite has no weight.
     """
     draws = np.random.default_rng(seed).standard_normal((size, d))
-    logdensity = np.asarray(_ln_densities(ln_density, jnp.asarray(draws), args))
+    padded = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0))))
+    parts = padded.reshape(-1, CHUNK, d)
+    logdensity = np.concatenate([_ln_densities(ln_density, part, args) for part in parts])[:size]
     ratio = logdensity + 0.5 * np.sum(draws**2, axis=1)
     ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
     if not np.isfinite(ratio).any():
         raise ValueError("the posterior is not finite at any draw of its normal approximation.")
     ratio = np.maximum(ratio - ratio.max(), -700.0)
+    if np.ptp(ratio) < 1e-9:
+        # The posterior is normal itself: the weights have no tail.
+        return Weighted(draws, logdensity, np.full(size, -np.log(size)), -np.inf)
     # It takes minus the ln ratio, as leave-one-out cross-validation has it.
     ln_weights, k = array_stats.psislw(-ratio)
     ln_weights = np.asarray(ln_weights)

@@ -16,8 +16,8 @@ from .. import actions, distributions, likelihoods
 from ..foliation import FourierFoliation, PotentialFoliation
 from ..foliation.density import G
 from ..inference import laplace, nuts, optimize
-from ..priors import Bounds, Layout, make_bounds, unpack_bounds
-from ..units import internal
+from ..priors import Bounds, Layout, check_structure, make_bounds, unpack_bounds
+from ..units import internal, plain_parameter
 from . import prior
 from .objectives import (
     OBJECTIVES,
@@ -155,13 +155,22 @@ class OrbitModel(eqx.Module):
     def floats(self, params: dict) -> dict:
         """A copy of the caller's parameters as float arrays; the caller's are never touched.
 
-        Raises ``ValueError`` where a part is missing or the parameters make no model.
+        Quantities are taken for pos0 and vel0.  Raises ``ValueError`` for a part that is missing,
+        unknown, of the wrong shape or not finite, and for parameters that make no model.
         """
+        if not isinstance(params, dict):
+            raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
         if missing := [name for name in self.parts if name not in params]:
             raise ValueError(
                 f"params must have {', '.join(self.parts)}, but {', '.join(missing)} is missing."
             )
-        out = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), params)
+        check_structure(params, self.template(), self.parts)
+        out = jax.tree_util.tree_map_with_path(
+            lambda path, x: jnp.asarray(plain_parameter(x, str(path[0].key))), params
+        )
+        for name, x in distributions.leaves_of(out).items():
+            if not np.all(np.isfinite(x)):
+                raise ValueError(f"params must be finite, but {name} is {np.asarray(x)}.")
         self.check(out)
         return out
 
@@ -201,7 +210,7 @@ class OrbitModel(eqx.Module):
 
         [a(-height) - a(height)] / (4 pi G), which is |a| / (2 pi G) for a symmetric field.
         """
-        h, centre = internal(height, u.kpc, "height"), np.asarray(params["pos0"])
+        h, centre = np.abs(internal(height, u.kpc, "height")), self.floats(params)["pos0"]
         above, below = (self._axis(u.Quantity(centre + x, u.kpc), params)[0] for x in (h, -h))
         return (below - above) / (4 * np.pi * G) * u.Msun / u.kpc**2
 
@@ -222,8 +231,13 @@ class OrbitModel(eqx.Module):
         p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
         params = self.floats(params)
         shape = p.shape
-        out = _orbits(self, params, jnp.ravel(p), jnp.ravel(v))
-        columns = [np.asarray(x).reshape(shape) for x in out]
+        # Numbers of stars are rounded up to an eighth of a power of two: few programs serve all.
+        size = max(p.size, 256)
+        step = 2 ** (int(np.log2(size)) - 3)
+        extra = -size % step + size - p.size
+        stars = [jnp.pad(jnp.ravel(x), (0, extra), mode="edge") for x in (p, v)] if p.size else None
+        out = _orbits(self, params, *stars) if stars else [np.zeros(0)] * 5
+        columns = [np.asarray(x)[: p.size].reshape(shape) for x in out]
         table = QTable()
         names = ("J", "theta", "Omega", "T")
         units = (u.kpc**2 / u.Myr, u.rad, u.rad / u.Myr, u.Myr)
@@ -236,9 +250,13 @@ class OrbitModel(eqx.Module):
 
     # -- likelihoods and objectives ----------------------------------------------------------
 
-    def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err) -> float:
-        """Normalised ln likelihood of pixel means with normal errors."""
-        data = read_map({"pos": pos, "vel": vel, "label": label, "label_err": label_err})
+    def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
+        """Normalised ln likelihood of pixel means with normal errors.
+
+        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known.
+        """
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        data = read_map(data | means)
         fit = _label(self, self.floats(params), data.pos, data.vel)
         return float(likelihoods.ln_gaussian(fit, data.label, data.label_err))
 
@@ -248,10 +266,10 @@ class OrbitModel(eqx.Module):
         fit = _label(self, self.floats(params), data.pos, data.vel)
         return float(likelihoods.ln_poisson(fit, data.label))
 
-    def objective_gaussian(self, params: dict, pos, vel, label, label_err) -> float:
+    def objective_gaussian(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
-        data = read_map({"pos": pos, "vel": vel, "label": label, "label_err": label_err})
-        return self._objective("gaussian", params, data)
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        return self._objective("gaussian", params, read_map(data | means))
 
     def objective_poisson(self, params: dict, pos, vel, counts) -> float:
         """Minus the ln posterior of counts up to a constant."""
@@ -373,7 +391,7 @@ class OrbitModel(eqx.Module):
         begin = time.perf_counter()
         layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
         found = laplace.weigh_normal(
-            ln_whitened, (centre, factor, args), layout.size, 2 * num_draws, rng_seed
+            ln_whitened, (centre, factor, args), layout.size, max(2 * num_draws, 100), rng_seed
         )
         # Systematic resampling: a draw of weight w is picked floor or ceil of num_draws w times.
         rng = np.random.default_rng([rng_seed, 1])

@@ -1,9 +1,15 @@
 """Where a fit of the spline model starts: knots, bounds and first parameters from the data."""
 
+import difflib
+import inspect
+from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
+import astropy.units as u
 import numpy as np
 
+from ..units import internal
 from .pixels import read_map
 
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
@@ -13,10 +19,16 @@ TYPICAL_DISTORTION = {2: 0.4, 4: 0.02}
 MIN_GRADIENT = 24.0
 # Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
 CORE = 0.08
+# Share of the information (sum of 1 / error^2) that the farthest pixels together may lack.
+NEGLIGIBLE = 1e-6
+RADIUS = u.kpc / u.Myr**0.5
 
 
 class Guess(NamedTuple):
-    """First estimates from a binned map (kpc, kpc/Myr, rad/Myr, label units)."""
+    """First estimates from a binned map (kpc, kpc/Myr, rad/Myr, label units).
+
+    `pixels` are those that decide how far the model reaches (see `informative`).
+    """
 
     pos0: float
     vel0: float
@@ -27,6 +39,7 @@ class Guess(NamedTuple):
     r_e_max: float
     pos_range: float
     vel_range: float
+    pixels: np.ndarray
 
 
 def guess(binned_data: dict) -> Guess:
@@ -61,6 +74,7 @@ def guess(binned_data: dict) -> Guess:
     pos0, vel0 = (np.clip(centre, -0.5, 0.5) * (scale_pos, scale_vel)).tolist()
     omega0 = ratio * scale_vel / scale_pos
     r_e = np.hypot((pos - pos0) * np.sqrt(omega0), (vel - vel0) / np.sqrt(omega0))
+    known = informative(r_e, weight)
     near = np.average(label, weights=weight * (r_e <= np.quantile(r_e, 0.1)))
     far = np.average(label, weights=weight * (r_e >= np.quantile(r_e, 0.75)))
     return Guess(
@@ -71,9 +85,10 @@ def guess(binned_data: dict) -> Guess:
         # A label without any gradient still needs a scale: a little of its errors.
         label_range=float(max(abs(far - near), 0.01 / np.sqrt(np.median(weight)))),
         label_sign=1 if far >= near else -1,
-        r_e_max=float(r_e.max()),
-        pos_range=float(np.ptp(pos)),
-        vel_range=float(np.ptp(vel)),
+        r_e_max=float(r_e[known].max()),
+        pos_range=float(np.ptp(pos[known])),
+        vel_range=float(np.ptp(vel[known])),
+        pixels=known,
     )
 
 
@@ -81,7 +96,8 @@ def check_gradient(binned_data: dict) -> None:
     """Raise a ``ValueError`` where the label is as well described by a constant.
 
     A quadratic in pos and vel with four more coefficients must lower chi^2 (of labels, or of
-    counts with Poisson errors) by more than 24, which noise does once in 1e4 maps.
+    counts with Poisson errors) by more than 24, which noise does once in 1e4 maps; and so must
+    the two of each coordinate.
     """
     kind = "gaussian" if "label" in binned_data else "poisson"
     data = read_map(binned_data, kind)
@@ -94,23 +110,58 @@ def check_gradient(binned_data: dict) -> None:
     design = np.stack([np.ones_like(x), x, y, x**2, y**2], axis=1) / error[:, None]
     chi2 = [
         np.sum((label / error - d @ np.linalg.lstsq(d, label / error, rcond=None)[0]) ** 2)
-        for d in (design[:, :1], design)
+        for d in (design, design[:, :1], design[:, [0, 2, 4]], design[:, [0, 1, 3]])
     ]
-    if not chi2[0] - chi2[1] > MIN_GRADIENT:
-        raise ValueError(
-            "label must change over the map, but a constant describes it as well (chi^2 falls by "
-            f"only {chi2[0] - chi2[1]:.3g} for four more coefficients): such data cannot "
-            "constrain the orbits."
-        )
+    words = ("over the map", "with pos", "with vel")
+    others = ("a constant", "a function of vel alone", "a function of pos alone")
+    for value, word, other in zip(chi2[1:], words, others, strict=True):
+        if not value - chi2[0] > MIN_GRADIENT:
+            raise ValueError(
+                f"label must change {word}, but {other} describes it as well (chi^2 rises by only "
+                f"{value - chi2[0]:.3g}): such data cannot constrain the orbits."
+            )
+
+
+def check_number_of_knots(knots, least: int, name: str) -> None:
+    """Raise a ``ValueError`` for anything but a whole number of at least `least`."""
+    if (
+        not isinstance(knots, Real)
+        or not np.isfinite(knots)
+        or knots != int(knots)
+        or knots < least
+    ):
+        raise ValueError(f"{name} must be at least {least} knots, but {knots!r} was given.")
+
+
+def check_options(options: dict, maker: Callable, name: str) -> None:
+    """Raise a ``ValueError`` for an option that `maker` does not take."""
+    if not isinstance(options, dict):
+        raise ValueError(f"{name} must be a dictionary, but {options!r} was given.")
+    allowed = [k for k in inspect.signature(maker).parameters if k not in ("self", "options")]
+    for key in options:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f" (there are {', '.join(allowed)})."
+            raise ValueError(f"{name} has no {key!r}{hint}")
+
+
+def informative(radius: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Pixels inside the radius that holds all but a millionth of the information.
+
+    A pixel far out that says nothing must not decide how far the model reaches.
+    """
+    order = np.argsort(radius)
+    share = np.cumsum(weight[order]) / np.sum(weight)
+    last = min(int(np.searchsorted(share, 1 - NEGLIGIBLE)), radius.size - 1)
+    return radius <= radius[order[last]]
 
 
 def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:
     """Knots from 0 to `r_max`, even in r to the `power`, or the given ones themselves."""
-    if np.ndim(knots) > 0:
-        return np.asarray(knots, dtype=float)
-    if int(knots) != knots or knots < 2:
-        raise ValueError(f"{name} must be at least 2 knots, but {knots!r} was given.")
-    if not power > 0:
+    if np.ndim(getattr(knots, "value", knots)) > 0:
+        return internal(knots, RADIUS, name, allow_plain=True)
+    check_number_of_knots(knots, 2, name)
+    if not (isinstance(power, Real) and power > 0):
         raise ValueError(f"the spacing power of {name} must be positive, but {power} was given.")
     out = np.linspace(0.0, r_max**power, int(knots)) ** (1.0 / power)
     out[-1] = r_max

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 from .. import actions
 from ..distributions import as_arrays, check_priors, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
-from ..foliation.potential import OrbitGrid, PotentialFoliation
+from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
 from ..priors import slope_residuals
-from ..splines import QuadraticSpline, check_knots, check_radial_knots
+from ..splines import QuadraticSpline, check_radial_knots
 from ..units import internal
 from . import initial
 from .base import OrbitModel
@@ -25,6 +25,7 @@ from .density import (
     Layer,
     LayeredDensity,
     UserDensity,
+    check_positive,
     reference_density,
     solar_layers,
 )
@@ -65,6 +66,7 @@ class TorusImaging1DPotential(OrbitModel):
     label_knots: Float[Array, " k"]
     density: DensityForm
     grid: OrbitGrid
+    fine: OrbitGrid
     height: Float[Array, ""]
     label_reference: Float[Array, ""]
     label_sigmas: Float[Array, " 2"]
@@ -88,18 +90,17 @@ class TorusImaging1DPotential(OrbitModel):
         check_radial_knots(label_knots, "label_knots")
         if label_sign not in (1, -1):
             raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
-        for name, value in (
-            ("height", height),
-            ("label_l2_sigma", label_l2_sigma),
-            ("label_smooth_sigma", label_smooth_sigma),
-        ):
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+        check_positive(
+            height=height, label_l2_sigma=label_l2_sigma, label_smooth_sigma=label_smooth_sigma
+        )
+        if not np.isfinite(label_reference):
+            raise ValueError(f"label_reference must be finite, but {label_reference!r} was given.")
         if not (np.isfinite(top) and top >= height):
             raise ValueError(f"top must be at least height ({height:g} kpc), but is {top!r}.")
         self.label_knots = jnp.asarray(label_knots, float)
         self.density = density
         self.grid = density.grid(float(top))
+        self.fine = density.grid(float(top), FINE)
         self.height = jnp.asarray(height, float)
         self.label_reference = jnp.asarray(label_reference, float)
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
@@ -140,21 +141,25 @@ class TorusImaging1DPotential(OrbitModel):
         Raises ``ValueError`` for a label without a gradient (the data then say nothing about
         orbits), density knots that do not cover the data, or bad options.
         """
+        initial.check_options(options, cls.__init__, "auto_init")
         guess = initial.guess(binned_data)
         initial.check_gradient(binned_data)
         kind = "gaussian" if "label" in binned_data else "poisson"
         data = read_map(binned_data, kind)
-        heights = np.abs(np.asarray(data.pos) - guess.pos0)
-        speeds = np.abs(np.asarray(data.vel) - guess.vel0)
+        pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
+        heights, speeds = np.abs(np.asarray(pos) - guess.pos0), np.abs(np.asarray(vel) - guess.vel0)
         reach = float(heights.max())
         omega0 = float(np.exp(guess.ln_omega0))
         top = _outermost(heights, speeds, omega0, reach)
-        more = density_options or {}
+        more = {} if density_options is None else density_options
         if isinstance(density, str) and density == "free":
+            initial.check_options(more, FreeDensity.__init__, "density_options")
             knots = _density_knots(density_knots, reach, top, density_knots_spacing_power)
+            more = {k: v for k, v in more.items() if k not in ("knots", "reference")}
             form = FreeDensity.about(knots, omega0, reach, asymmetric=asymmetric, **more)
             top = max(top, float(knots[-1]))
         elif isinstance(density, str) and density == "solar":
+            initial.check_options(more, LayeredDensity.__init__, "density_options")
             form = LayeredDensity(solar_layers(), asymmetric, **more)
         elif isinstance(density, str):
             raise ValueError(f"density must be 'free' or 'solar', but {density!r} was given.")
@@ -162,17 +167,19 @@ class TorusImaging1DPotential(OrbitModel):
             form = UserDensity(density, density_params or {}, top, asymmetric)
             form.check(form.start())
         else:
-            form = LayeredDensity(tuple(density), asymmetric, **more)
+            initial.check_options(more, LayeredDensity.__init__, "density_options")
+            form = LayeredDensity(density, asymmetric, **more)
         start = {
             "pos0": np.float64(guess.pos0),
             "vel0": np.float64(guess.vel0),
             "density_params": form.start(),
         }
         above, below = form.sides(start["density_params"])
+        _check_mass(float(above.force(jnp.asarray(reach))), omega0**2 * reach)
         orbits = PotentialFoliation(
             jnp.asarray(guess.pos0), jnp.asarray(guess.vel0), above, below, form.grid(top)
         )
-        r_max = float(_largest_radius(orbits, data.pos, data.vel))
+        r_max = float(_largest_radius(orbits, pos, vel))
         knots = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
         reference = float(np.log(guess.label_range / r_max))
         options = {"label_sign": guess.label_sign, "label_reference": reference} | options
@@ -251,7 +258,9 @@ class TorusImaging1DPotential(OrbitModel):
 
     def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
-        return actions.potential_orbits(self.foliation(params), pos, vel)
+        orbits = self.foliation(params)
+        orbits = eqx.tree_at(lambda f: f.grid, orbits, self.fine)
+        return actions.potential_orbits(orbits, pos, vel)
 
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""
@@ -282,12 +291,16 @@ class TorusImaging1DPotential(OrbitModel):
 
     def dark_density_at(self, pos: Array, params: dict) -> Array:
         """The dark matter's density (Msun/kpc^3) at plain positions; NaN beyond the model's end."""
-        x = jnp.abs(pos - params["pos0"])
-        return jnp.where(x <= self.height, self._dark(params).density(x), jnp.nan)
+        q = pos - params["pos0"]
+        above, below = self._dark(params)
+        x = jnp.abs(q)
+        rho = jnp.where(q >= 0, above.density(x), below.density(x))
+        return jnp.where(x <= self.height, rho, jnp.nan)
 
     def dark_surface_density_at(self, height: Array, params: dict) -> Array:
         """Dark matter within +-height (Msun/kpc^2); NaN beyond the model's end."""
-        mass = 2 * self._dark(params).force(height) / FOUR_PI_G
+        above, below = self._dark(params)
+        mass = (above.force(height) + below.force(height)) / FOUR_PI_G
         return jnp.where(height <= self.height, mass, jnp.nan)
 
     def get_dark_density(self, pos: u.Quantity, params: dict) -> u.Quantity:
@@ -306,11 +319,20 @@ class TorusImaging1DPotential(OrbitModel):
         x = jnp.abs(jnp.asarray(internal(height, u.kpc, "height")))
         return np.asarray(self.dark_surface_density_at(x, self.floats(params))) * DENSITY * u.kpc
 
-    def _dark(self, params: dict) -> Side:
-        side = self.density.dark_side(params["density_params"])
-        if side is None:
+    def _dark(self, params: dict) -> tuple[Side, Side]:
+        sides = self.density.dark_sides(params["density_params"])
+        if sides is None:
             raise ValueError("this model's density has no part that counts as dark matter.")
-        return side
+        return sides
+
+
+def _check_mass(pull: float, expected: float) -> None:
+    """Raise a ``ValueError`` for a density whose pull is of another order than the map's."""
+    if not 1e-4 * expected < pull < 1e4 * expected:
+        raise ValueError(
+            f"density must be in Msun/kpc^3 and within 1e4 of what the map suggests, but its start "
+            f"pulls {pull / expected:.3g} times as strongly."
+        )
 
 
 @eqx.filter_jit
@@ -329,15 +351,20 @@ def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: fl
 def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
     if np.ndim(getattr(knots, "value", knots)) > 0:
         plain = internal(knots, u.kpc, "density_knots", allow_plain=True)
-        check_knots(plain, "density_knots")
+        check_radial_knots(plain, "density_knots")
+        if plain[-1] > FARTHEST * reach or np.sum(plain <= reach) < 2:
+            raise ValueError(
+                "density_knots must be heights in kpc, two of them within the data's "
+                f"{reach:.4g} kpc and the last within {FARTHEST:g} times that, but "
+                f"{plain.tolist()} was given."
+            )
         if plain[-1] < COVERAGE * reach:
             raise ValueError(
                 f"density_knots must cover the data, which reach |z| = {reach:.4g} kpc, but end "
                 f"at {plain[-1]:.4g} kpc."
             )
         return plain
-    if int(knots) != knots or knots < 3:
-        raise ValueError(f"density_knots must be at least 3 knots, but {knots!r} was given.")
+    initial.check_number_of_knots(knots, 3, "density_knots")
     return np.r_[initial.make_knots(int(knots) - 1, reach, power, "density_knots"), top]
 
 

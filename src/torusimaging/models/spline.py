@@ -147,6 +147,7 @@ class TorusImaging1DSpline(FourierModel):
         Knots are even in r_e to the `*_spacing_power`.
         """
         e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
+        initial.check_options(options, cls.__init__, "auto_init")
         guess = initial.guess(binned_data)
         r_max = guess.r_e_max * re_max_factor
         label = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from ..models.pixels import VELOCITY
+from ..models.pixels import VELOCITY, places_of
 from ..results import Fit
 from .checks import check_draws
 from .style import BLUE, GREY, ORANGE
@@ -42,7 +42,7 @@ def plot_posterior_predictive(fit: Fit, draws: int = 100, seed: int = 0) -> tupl
     data, n = fit.data, len(samples)
     pos, vel = data["pos"].to_value(u.kpc), data["vel"].to_value(u.km / u.s)
     picks = np.unique(np.linspace(0, n - 1, min(draws, n)).round().astype(int))
-    models = np.stack([fit.model.get_label(data["pos"], data["vel"], samples[i]) for i in picks])
+    models = np.stack([fit.model.get_label(*places_of(data), samples[i]) for i in picks])
     noise = np.random.default_rng(seed).normal(size=models.shape)
     off_pos = np.abs(pos - float(fit.params["pos0"]))
     off_vel = np.abs(vel - float(fit.params["vel0"]) * VELOCITY.to(u.km / u.s))
