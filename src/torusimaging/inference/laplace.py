@@ -40,13 +40,17 @@ def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Flo
 class Weighted(NamedTuple):
     """Draws w of the standard normal, with the ln posterior there and smoothed weights.
 
-    `ln_weights` are normalised; `pareto_k` is the shape of the tail of the raw ones.
+    `ln_ratio` are the raw ln weights, none more than 700 below the largest; `ln_weights` are
+    smoothed and normalised; `pareto_k` is the shape of the tail of the raw ones; `ln_mean`, the ln
+    of the smoothed weights' mean, estimates that of the integral of the posterior over w.
     """
 
     draws: np.ndarray
     logdensity: np.ndarray
+    ln_ratio: np.ndarray
     ln_weights: np.ndarray
     pareto_k: float
+    ln_mean: float
 
     @property
     def ess(self) -> float:
@@ -72,9 +76,14 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
     ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
     if not np.isfinite(ratio).any():
         raise ValueError("the posterior is not finite at any draw of its normal approximation.")
-    ratio = np.maximum(ratio - ratio.max(), -700.0)
+    top = ratio.max()
+    ratio = np.maximum(ratio - top, -700.0)
     # It takes minus the ln ratio, as leave-one-out cross-validation has it.
     ln_weights, k = array_stats.psislw(-ratio)
     ln_weights = np.asarray(ln_weights)
     ln_weights = ln_weights - np.logaddexp.reduce(ln_weights)
-    return Weighted(draws, logdensity, ln_weights, float(k))
+    # Smoothing leaves the middle draw alone: there the two differ by the normalisation.
+    middle = np.argsort(ratio)[size // 2]
+    ln_sum = top + ratio[middle] - ln_weights[middle] + 0.5 * d * np.log(2 * np.pi)
+    ln_mean = float(ln_sum - np.log(size))
+    return Weighted(draws, logdensity, ratio + top, ln_weights, float(k), ln_mean)
