@@ -1,6 +1,7 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
 from . import data, literature, mock, plot
+from .comparison import ModelComparison, compare_models
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
 from .models import (
@@ -18,11 +19,13 @@ __all__ = [
     "Consistency",
     "Fit",
     "Layer",
+    "ModelComparison",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "check_consistency",
     "compare_actions",
+    "compare_models",
     "data",
     "fit_map",
     "literature",
