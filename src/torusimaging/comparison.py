@@ -202,9 +202,10 @@ def _difference_text(row) -> str:
 
 def _pixel_text(row) -> str:
     n = int(row["n_bad"])
+    advice = "" if row["draws"] == "NUTS" else ", or sample with NUTS"
     return (
         f"{n} pixel{'s' * (n > 1)} of '{row['model']}' {'have' if n > 1 else 'has'} Pareto k > 0.7 "
-        f"(largest {row['k_max']:.2f}): one pixel moves the fit more than the draws can follow."
+        f"(largest {row['k_max']:.2f}): take their elpd with care{advice}."
     )
 
 
