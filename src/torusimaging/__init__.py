@@ -1,6 +1,7 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
 from . import data, literature, mock, plot, report
+from .comparison import ModelComparison, compare_models
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
 from .goodness import Goodness, check_goodness
@@ -20,12 +21,14 @@ __all__ = [
     "Fit",
     "Goodness",
     "Layer",
+    "ModelComparison",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "check_consistency",
     "check_goodness",
     "compare_actions",
+    "compare_models",
     "data",
     "fit_map",
     "literature",

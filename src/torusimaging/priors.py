@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 from numpyro.distributions import biject_to, constraints
 
 from .distributions import Place, check_priors, leaves_of, limits
@@ -45,7 +45,7 @@ class Layout(eqx.Module):
             )
         return jnp.concatenate([jnp.ravel(jnp.asarray(leaf, float)) for leaf in leaves])
 
-    def unflatten(self, x: Float[Array | np.ndarray, "... d"]) -> dict:
+    def unflatten(self, x: Num[Array | np.ndarray, "... d"]) -> dict:
         """The dictionary of a vector (leading axes are kept)."""
         leaves, start = [], 0
         for shape in self.shapes:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base import array_stats
 from jaxtyping import Array, Float
+from scipy.stats import multivariate_t
 
 
 @eqx.filter_jit
@@ -39,18 +40,24 @@ def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Flo
 
 # Draws whose densities one compiled program gives, however many are asked for.
 CHUNK = 256
+# Proposals, the degrees of freedom of those after the first, and how much wider they are.
+STAGES, TAIL, WIDER = 5, 10.0, 1.1
 
 
 class Weighted(NamedTuple):
-    """Draws w of the standard normal, with the ln posterior there and smoothed weights.
+    """Draws of whitened parameters, with the ln posterior there and smoothed weights.
 
-    `ln_weights` are normalised; `pareto_k` is the shape of the tail of the raw ones.
+    `ln_ratio` are the raw ln weights, none more than 700 below the largest; `ln_weights` are
+    smoothed and normalised; `pareto_k` is the shape of the tail of the raw ones; `ln_mean`, the ln
+    of the smoothed weights' mean, estimates that of the integral of the posterior over w.
     """
 
     draws: np.ndarray
     logdensity: np.ndarray
+    ln_ratio: np.ndarray
     ln_weights: np.ndarray
     pareto_k: float
+    ln_mean: float
 
     @property
     def ess(self) -> float:
@@ -63,27 +70,61 @@ def _ln_densities(ln_density: Callable, draws: Float[Array, "n d"], args: Any) -
     return jax.lax.map(lambda w: ln_density(w, args), draws, batch_size=16)
 
 
-def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) -> Weighted:
-    """Importance weights of draws from the standard normal for ``exp(ln_density(w, args))``.
+def _evaluate(ln_density: Callable, draws: np.ndarray, args: Any) -> np.ndarray:
+    """ln densities, -inf where they are not finite."""
+    size, d = draws.shape
+    parts = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0)))).reshape(-1, CHUNK, d)
+    out = np.concatenate([_ln_densities(ln_density, part, args) for part in parts])[:size]
+    return np.where(np.isfinite(out), out, -np.inf)
 
-    Raw weights are smoothed by a generalised Pareto fit of their tail, whose shape k says whether
-    they can be trusted: below 0.7 they can (Vehtari et al. 2024, arXiv:1507.02646).  A draw where
-    the density is not finite has no weight.
-    """
-    draws = np.random.default_rng(seed).standard_normal((size, d))
-    padded = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0))))
-    parts = padded.reshape(-1, CHUNK, d)
-    logdensity = np.concatenate([_ln_densities(ln_density, part, args) for part in parts])[:size]
-    ratio = logdensity + 0.5 * np.sum(draws**2, axis=1)
-    ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
+
+def _smooth(ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Raw ln weights, none far below the largest, smoothed normalised ones, and Pareto k."""
     if not np.isfinite(ratio).any():
         raise ValueError("the posterior is not finite at any draw of its normal approximation.")
-    ratio = np.maximum(ratio - ratio.max(), -700.0)
+    ratio = np.maximum(ratio, ratio.max() - 700.0)
     if np.ptp(ratio) < 1e-9:
         # The posterior is normal itself: the weights have no tail.
-        return Weighted(draws, logdensity, np.full(size, -np.log(size)), -np.inf)
+        return ratio, np.full(ratio.size, -np.log(ratio.size)), -np.inf
     # It takes minus the ln ratio, as leave-one-out cross-validation has it.
-    ln_weights, k = array_stats.psislw(-ratio)
+    ln_weights, k = array_stats.psislw(ratio.max() - ratio)
     ln_weights = np.asarray(ln_weights)
-    ln_weights = ln_weights - np.logaddexp.reduce(ln_weights)
-    return Weighted(draws, logdensity, ln_weights, float(k))
+    return ratio, ln_weights - np.logaddexp.reduce(ln_weights), float(k)
+
+
+def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) -> Weighted:
+    r"""Weighted draws of ``exp(ln_density(w, args))``, for a density close to a standard normal.
+
+    A fifth of the draws is of the standard normal; each further fifth of a Student t with the mean
+    and covariance of those before as weighted.  With q_s the proposals, all draws
+    have the weight exp(ln_density) / [(1/5) \sum_s q_s] (adaptive importance sampling with mixture
+    weights: Cornuet et al. 2012, arXiv:0907.1254): skewness, which one normal leaves to the tails
+    of its weights, is learnt.  The raw weights' tail is smoothed by a generalised Pareto fit, whose
+    shape k says whether they can be trusted: below 0.7 they can (Vehtari et al. 2024,
+    arXiv:1507.02646).  A draw where the density is not finite has no weight.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [size - 2 * (size // STAGES), *[size // STAGES] * (STAGES - 1)]
+    mean, covariance, heavy = np.zeros(d), np.eye(d), np.inf
+    ratio, ln_weights, k = np.zeros(0), np.zeros(0), np.nan
+    draws, logdensity, proposals = np.zeros((0, d)), np.zeros(0), []
+    for n in sizes:
+        proposals.append(multivariate_t(mean, covariance, df=heavy, seed=rng))
+        new = np.reshape(proposals[-1].rvs(n), (n, d))
+        draws = np.concatenate([draws, new])
+        logdensity = np.concatenate([logdensity, _evaluate(ln_density, new, args)])
+        terms = [
+            np.log(k / len(draws)) + np.reshape(q.logpdf(draws), len(draws))
+            for k, q in zip(sizes, proposals, strict=False)
+        ]
+        ratio, ln_weights, k = _smooth(logdensity - np.logaddexp.reduce(terms, axis=0))
+        weights = np.exp(ln_weights)
+        mean, trust = weights @ draws, 1 / np.sum(weights**2)
+        spread = (draws - mean).T @ ((draws - mean) * weights[:, None])
+        # Few effective draws say little of a covariance: the first proposal's then stays.
+        spread = (trust * spread + d * np.eye(d)) / (trust + d)
+        heavy, covariance = TAIL, spread * (TAIL - 2) / TAIL * WIDER
+    # Smoothing leaves the middle draw alone: there the two differ by the normalisation.
+    middle = np.argsort(ratio)[size // 2]
+    ln_mean = float(ratio[middle] - ln_weights[middle] - np.log(size))
+    return Weighted(draws, logdensity, ratio, ln_weights, k, ln_mean)

@@ -35,8 +35,11 @@ class OptimizeResult(NamedTuple):
     state: OptimizeState
 
 
-class _Fit(NamedTuple):
-    """Where Levenberg-Marquardt stands: the best z so far, with its expansion, and a trial."""
+class SquaresFit(NamedTuple):
+    """Where Levenberg-Marquardt stands: the best z so far, with its expansion, and a trial.
+
+    `value`, `gradient` and `normal` are half the sum of squares, J^T r and J^T J at z.
+    """
 
     z: Float[Array, " d"]
     value: Float[Array, ""]
@@ -61,16 +64,23 @@ def _cosine(gradient: Array, normal: Array, value: Array) -> Array:
     return jnp.max(jnp.abs(gradient) / jnp.sqrt(_scale(normal) * 2 * value))
 
 
-@eqx.filter_jit
 def minimise_squares(
     residuals: Callable, start: Float[Array, " d"], args: Any, max_steps: int
 ) -> tuple[Float[Array, " d"], Array, Array]:
+    """The best z, the number of steps and whether they ended well, of `fit_squares`."""
+    fit = fit_squares(residuals, start, args, max_steps)
+    return fit.z, fit.steps, fit.finished
+
+
+@eqx.filter_jit
+def fit_squares(
+    residuals: Callable, start: Float[Array, " d"], args: Any, max_steps: int
+) -> SquaresFit:
     r"""Levenberg-Marquardt: minimise half the sum of ``residuals(z, args) ** 2`` from `start`.
 
     Steps solve (J^T J + \mu D) s = -J^T r, D the diagonal of J^T J; \mu follows the ratio of the
     actual to the expected decrease.  It ends where every column of J is orthogonal to r, or where
-    a step no longer changes z or the value.  Returns the best z, the number of steps and whether
-    it ended so.
+    a step no longer changes z or the value; `finished` says whether it ended so.
 
     Source: Nielsen 1999 (IMM-REP-1999-05) for \mu; More 1978 for the scaling and the tests.
     """
@@ -80,7 +90,7 @@ def minimise_squares(
         jacobian = jax.vmap(push, out_axes=-1)(jnp.eye(z.size))
         return 0.5 * r @ r, r @ jacobian, jacobian.T @ jacobian
 
-    def step(fit: _Fit) -> _Fit:
+    def step(fit: SquaresFit) -> SquaresFit:
         # The only place that calls `residuals`, even for the start: it is compiled once.
         value, gradient, normal = expand(fit.trial)
         first = fit.steps == 0
@@ -105,16 +115,16 @@ def minimise_squares(
         # Kinks of the one-sided priors can leave steps that no longer lower the value.
         flat = ~first & (jnp.abs(fit.value - value) <= 1e-14 * value) & (expected <= 1e-13 * value)
         finished = (value == 0) | (_cosine(gradient, normal, value) <= 1e-11) | still | flat
-        return _Fit(
+        return SquaresFit(
             z, value, gradient, normal, z + move, expected, damping, growth, fit.steps + 1, finished
         )
 
-    def unfinished(fit: _Fit):
+    def unfinished(fit: SquaresFit):
         return ~fit.finished & (fit.steps < max_steps) & jnp.isfinite(fit.value)
 
     d = start.size
     zero, one = jnp.zeros(()), jnp.ones(())
-    fit = _Fit(
+    fit = SquaresFit(
         start,
         zero,
         jnp.zeros(d),
@@ -126,8 +136,7 @@ def minimise_squares(
         jnp.array(0),
         jnp.array(False),
     )
-    fit = jax.lax.while_loop(unfinished, step, fit)
-    return fit.z, fit.steps, fit.finished
+    return jax.lax.while_loop(unfinished, step, fit)
 
 
 @eqx.filter_jit

@@ -1,6 +1,7 @@
 """The potential family: orbits that obey one gravitational field."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import astropy.units as u
 import equinox as eqx
@@ -29,6 +30,7 @@ from .density import (
     reference_density,
     solar_layers,
 )
+from .knots import choose_knots
 from .pixels import read_map
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
@@ -121,6 +123,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_knots_spacing_power: float = 1.0,
         density_knots_spacing_power: float = 0.6,
         density_options: dict | None = None,
+        knots: str | None = None,
         **options,
     ) -> tuple["TorusImaging1DPotential", dict, dict]:
         """A model, bounds and a start for a binned map.
@@ -136,12 +139,33 @@ class TorusImaging1DPotential(OrbitModel):
         density_params : the start and prior sd of each parameter of such a function
         asymmetric : whether the density below the plane may differ from that above
         density_options : further arguments of `FreeDensity` or `LayeredDensity`
+        knots : "auto" picks the numbers of knots and the smoothness by the ln evidence: 4, 6, 8 or
+            10 knots of the label, then 8, 10 or 12 of a free density, then the given sds
+            `smooth_sigma` and `label_smooth_sigma` times 0.5, 1 or 2; numbers that are given are
+            where it begins, and knots that are given are kept.  It compiles and fits up to 6
+            models, half a minute to two
         options : further arguments of the class
 
         Raises ``ValueError`` for a label without a gradient (the data then say nothing about
         orbits), density knots that do not cover the data, or bad options.
         """
         initial.check_options(options, cls.__init__, "auto_init")
+        if knots is not None:
+            make = partial(
+                cls.auto_init,
+                binned_data,
+                density=density,
+                density_params=density_params,
+                asymmetric=asymmetric,
+                label_knots_spacing_power=label_knots_spacing_power,
+                density_knots_spacing_power=density_knots_spacing_power,
+                density_options=density_options,
+                **options,
+            )
+            sizes = {"label_knots": label_knots}
+            if isinstance(density, str) and density == "free":
+                sizes["density_knots"] = density_knots
+            return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
         initial.check_gradient(binned_data)
         kind = "gaussian" if "label" in binned_data else "poisson"
@@ -154,10 +178,10 @@ class TorusImaging1DPotential(OrbitModel):
         more = {} if density_options is None else density_options
         if isinstance(density, str) and density == "free":
             initial.check_options(more, FreeDensity.__init__, "density_options")
-            knots = _density_knots(density_knots, reach, top, density_knots_spacing_power)
+            ends = _density_knots(density_knots, reach, top, density_knots_spacing_power)
             more = {k: v for k, v in more.items() if k not in ("knots", "reference")}
-            form = FreeDensity.about(knots, omega0, reach, asymmetric=asymmetric, **more)
-            top = max(top, float(knots[-1]))
+            form = FreeDensity.about(ends, omega0, reach, asymmetric=asymmetric, **more)
+            top = max(top, float(ends[-1]))
         elif isinstance(density, str) and density == "solar":
             initial.check_options(more, LayeredDensity.__init__, "density_options")
             form = LayeredDensity(solar_layers(), asymmetric, **more)
@@ -180,14 +204,22 @@ class TorusImaging1DPotential(OrbitModel):
             jnp.asarray(guess.pos0), jnp.asarray(guess.vel0), above, below, form.grid(top)
         )
         r_max = float(_largest_radius(orbits, pos, vel))
-        knots = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
+        radii = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
         reference = float(np.log(guess.label_range / r_max))
         options = {"label_sign": guess.label_sign, "label_reference": reference} | options
-        model = cls(knots, form, reach, top, **options)
-        slopes = np.full(len(knots) - 1, reference if model.label_monotone else 1.0)
+        model = cls(radii, form, reach, top, **options)
+        slopes = np.full(len(radii) - 1, reference if model.label_monotone else 1.0)
         start["label_params"] = {"label_vals": np.r_[guess.label0, slopes]}
         check_priors(model.given, start)
         return model, _bounds(start, guess), start
+
+    def smoothed(self, factor: float) -> "TorusImaging1DPotential":
+        """The model with the smoothness sds of its label and free density times `factor`."""
+        sigmas = [self.label_sigmas * jnp.array([1.0, factor])]
+        if not isinstance(self.density, FreeDensity):
+            return eqx.tree_at(lambda m: [m.label_sigmas], self, sigmas)
+        sigmas.append(self.density.sigmas * jnp.array([1.0, factor, 1.0]))
+        return eqx.tree_at(lambda m: [m.label_sigmas, m.density.sigmas], self, sigmas)
 
     def settings(self) -> dict:
         """The arguments that make this model, as numbers, lists and dictionaries of them.
