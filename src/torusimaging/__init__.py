@@ -1,6 +1,7 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
 from . import data, literature, mock, plot
+from .calibration import Calibration, calibrate
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
 from .models import (
@@ -15,12 +16,14 @@ from .results import Fit, fit_map, load
 
 __all__ = [
     "ActionComparison",
+    "Calibration",
     "Consistency",
     "Fit",
     "Layer",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
+    "calibrate",
     "check_consistency",
     "compare_actions",
     "data",

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +26,14 @@ PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "
 
 def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
+    return write_complete(path, lambda name: _to_tree(fit).to_netcdf(name, engine="h5netcdf"))
+
+
+def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
+    """Let `write` make a file beside `path`, which takes that name when complete.
+
+    Raises ``OSError`` where the folder cannot be written.
+    """
     path = Path(path)
     try:
         handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
@@ -32,7 +41,7 @@ def write(fit, path: str | os.PathLike) -> Path:
         raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
     os.close(handle)
     try:
-        _to_tree(fit).to_netcdf(name, engine="h5netcdf")
+        write(name)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

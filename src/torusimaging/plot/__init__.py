@@ -1,6 +1,7 @@
 """Figures of maps, models, profiles, actions and covariances, ready to print."""
 
 from .actions import plot_actions
+from .calibration import plot_calibration
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
@@ -11,6 +12,7 @@ from .splines import plot_spline_functions
 __all__ = [
     "plot_acceleration_density",
     "plot_actions",
+    "plot_calibration",
     "plot_consistency",
     "plot_counts_label",
     "plot_cov_corner",
