@@ -19,7 +19,6 @@ from .results import Fit
 from .simulations import Problem, run
 from .storage import write_complete
 
-SAMPLERS = ("nuts", "laplace")
 ROWS = ("index", "ranks", "z", "sd", "quality", "ess", "seconds", "failures")
 FORMAT = "torusimaging calibration 1"
 
@@ -202,14 +201,16 @@ def calibrate(
     """
     require_x64()
     processes = (os.cpu_count() or 1) if processes is None else processes
-    _check(
-        fit,
-        sampler,
+    if not isinstance(fit, Fit):
+        raise ValueError(f"fit must be a Fit, as fit_map returns, but {fit!r} was given.")
+    if sampler not in ("nuts", "laplace"):
+        raise ValueError(f"sampler must be nuts or laplace, but {sampler!r} was given.")
+    check_numbers(
         simulations=simulations,
-        num_steps=num_steps,
-        processes=processes,
         num_warmup=num_warmup,
+        num_steps=num_steps,
         seed=seed,
+        processes=processes,
     )
     settings = {
         "model": type(fit.model).__name__,
@@ -246,13 +247,8 @@ def calibrate(
     return result(range(simulations))
 
 
-def _check(fit, sampler: str, **numbers) -> None:
-    if not isinstance(fit, Fit):
-        raise ValueError(f"fit must be a Fit, as fit_map returns, but {fit!r} was given.")
-    if sampler not in SAMPLERS:
-        raise ValueError(
-            f"sampler must be one of {', '.join(SAMPLERS)}, but {sampler!r} was given."
-        )
+def check_numbers(**numbers) -> None:
+    """Raise a ``ValueError`` for a number of `calibrate` that is not whole or too small."""
     least = {"simulations": 10, "num_steps": 100, "processes": 1, "num_warmup": 20, "seed": 0}
     for name, value in numbers.items():
         if int(value) != value or value < least[name]:

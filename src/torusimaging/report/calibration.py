@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from tqdm import tqdm
 
 from .. import data, plot
-from ..calibration import Calibration, calibrate
+from ..calibration import Calibration, calibrate, check_numbers
 from ..results import fit_map
 from .folder import DPI, filled_folder, prepare_folder
 
@@ -29,6 +29,8 @@ def write_calibration(result: Calibration, folder: str | os.PathLike) -> list[Pa
 
 def run(options) -> None:
     """Fit the map, calibrate, write and print; raises as these do."""
+    processes = os.cpu_count() or 1 if options.processes is None else options.processes
+    check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-calibrate-{Path(options.map).stem}")
     fit = fit_map(binned, model=options.model)
@@ -38,7 +40,7 @@ def run(options) -> None:
             options.simulations,
             options.sampler,
             seed=options.seed,
-            processes=options.processes,
+            processes=processes,
             progress=bar.update,
             checkpoint=options.checkpoint,
         )
