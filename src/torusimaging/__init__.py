@@ -1,6 +1,7 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
 from . import data, literature, mock, plot, report
+from .calibration import Calibration, calibrate
 from .comparison import ModelComparison, compare_models
 from .consistency import Consistency, check_consistency
 from .galaxy import ActionComparison, compare_actions
@@ -17,6 +18,7 @@ from .results import Fit, fit_map, load
 
 __all__ = [
     "ActionComparison",
+    "Calibration",
     "Consistency",
     "Fit",
     "Goodness",
@@ -25,6 +27,7 @@ __all__ = [
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
+    "calibrate",
     "check_consistency",
     "check_goodness",
     "compare_actions",

@@ -1,4 +1,4 @@
-"""The command ``oti``: a fit of a simulated survey or of a user's binned map."""
+"""The command ``oti``: fits of a simulated survey or of a user's binned map, and their test."""
 
 import argparse
 import signal
@@ -26,17 +26,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     sampling.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
 
-    common.add_argument(
+    kind = argparse.ArgumentParser(add_help=False)
+    kind.add_argument(
         "--model",
         choices=("potential", "spline"),
         default="potential",
         help="orbits of one potential with positive density, or ellipses distorted by splines "
         "(default: potential)",
     )
+    maps = argparse.ArgumentParser(add_help=False)
+    maps.add_argument("map", metavar="MAP.csv", help="the binned map")
+    maps.add_argument("--label", help="the label's column (default: the first with an error)")
+    maps.add_argument(
+        "--scatter",
+        type=float,
+        default=0.0,
+        help="intrinsic scatter of the label to add to errors of measurement only, over the "
+        "square root of count (default: 0)",
+    )
 
     demo = commands.add_parser(
         "demo",
-        parents=[common],
+        parents=[common, kind],
         help="simulate a survey, fit it, compare with the truth",
         description="Draw stars of an exact steady state as a survey would see them, bin them, "
         "fit them, and print the result beside the truth.",
@@ -49,28 +60,40 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser(
         "fit",
-        parents=[common],
+        parents=[common, kind, maps],
         help="fit a binned map",
         description="Fit a CSV file with one row for each pixel: columns z_kpc, vz_kms, a label "
         "and its error (such as mgfe, mgfe_err), perhaps count and saturated (rows other than 0 "
         "are left out).",
     )
-    fit.add_argument("map", metavar="MAP.csv", help="the binned map")
     fit.add_argument("--out", help="output folder (default: oti-fit-MAP)")
-    fit.add_argument("--label", help="the label's column (default: the first with an error)")
-    fit.add_argument(
-        "--scatter",
-        type=float,
-        default=0.0,
-        help="intrinsic scatter of the label to add to errors of measurement only, over the "
-        "square root of count (default: 0)",
-    )
     fit.add_argument(
         "--frame",
         default="not stated",
         help="the frame of z and v_z in words, kept with the result",
     )
     fit.set_defaults(run=_fit)
+
+    check = commands.add_parser(
+        "calibrate",
+        parents=[kind, maps],
+        help="test the uncertainties on simulations of a binned map",
+        description="Simulation-based calibration: draw truths from the prior, simulate the map "
+        "of each with the pixels and errors given, fit it, and test that the ranks of the truths "
+        "among the draws are uniform.",
+    )
+    check.add_argument("--simulations", type=int, default=200, help="simulated maps (default: 200)")
+    check.add_argument(
+        "--sampler",
+        choices=("nuts", "laplace"),
+        default="nuts",
+        help="two NUTS chains, or the reweighted normal approximation (default: nuts)",
+    )
+    check.add_argument("--processes", type=int, help="worker processes (default: one for a core)")
+    check.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
+    check.add_argument("--checkpoint", help="file of finished simulations, to go on from")
+    check.add_argument("--out", help="output folder (default: oti-calibrate-MAP)")
+    check.set_defaults(run=_calibrate)
     return parser
 
 
@@ -99,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"oti: error: {text}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("oti: interrupted; nothing was written.", file=sys.stderr)
+        print("oti: interrupted; no result was written.", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
 
@@ -154,6 +177,12 @@ def _fit(options) -> None:
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
     with _Progress(options) as bar:
         _run(options, bar, folder, binned, options.frame, None)
+
+
+def _calibrate(options) -> None:
+    from .report.calibration import run
+
+    run(options)
 
 
 def _run(options, bar, folder, binned, frame, survey) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,16 @@ PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "
 
 def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
+    tree = _to_tree(fit)
+    tree.attrs["digest"] = _digest(tree)
+    return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
+
+
+def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
+    """Let `write` make a file beside `path`, which takes that name when complete.
+
+    Raises ``OSError`` where the folder cannot be written.
+    """
     path = Path(path)
     if path.is_dir():
         raise OSError(f"{path} cannot be written: it is a folder.")
@@ -35,9 +46,7 @@ def write(fit, path: str | os.PathLike) -> Path:
         raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
     os.close(handle)
     try:
-        tree = _to_tree(fit)
-        tree.attrs["digest"] = _digest(tree)
-        tree.to_netcdf(name, engine="h5netcdf")
+        write(name)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)

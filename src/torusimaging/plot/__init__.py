@@ -1,6 +1,7 @@
 """Figures of maps, models, profiles, actions, posteriors and covariances, ready to print."""
 
 from .actions import plot_actions
+from .calibration import plot_calibration
 from .chains import plot_corner, plot_trace
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
@@ -14,6 +15,7 @@ from .splines import plot_spline_functions
 __all__ = [
     "plot_acceleration_density",
     "plot_actions",
+    "plot_calibration",
     "plot_consistency",
     "plot_counts_label",
     "plot_corner",

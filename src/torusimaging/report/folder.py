@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import astropy.units as u
@@ -36,9 +37,7 @@ def write_report(
 
     Raises ``OSError`` where the folder cannot be made or written.
     """
-    folder = prepare_folder(folder)
-    work = Path(tempfile.mkdtemp(prefix=".oti-", dir=folder.parent))
-    try:
+    with filled_folder(folder) as (work, files):
         fit.save(work / "fit.nc")
         (work / "table.txt").write_text(text_table(fit, truth) + "\n\n" + describe(fit) + "\n")
         fit.derived().write(work / "table.ecsv")
@@ -47,13 +46,26 @@ def write_report(
             figure = draw()
             figure.savefig(work / f"{name}.png", dpi=DPI)
             plt.close(figure)
+    return files
+
+
+@contextmanager
+def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder to write to and a list of files, which at the end are those moved to `folder`.
+
+    After an exception nothing is left.  Raises ``OSError`` as `prepare_folder` does.
+    """
+    folder = prepare_folder(folder)
+    work = Path(tempfile.mkdtemp(prefix=".oti-", dir=folder.parent))
+    files: list[Path] = []
+    try:
+        yield work, files
         folder.mkdir(exist_ok=True)
-        names = sorted(p.name for p in work.iterdir())
-        for name in names:
+        for name in sorted(p.name for p in work.iterdir()):
             os.replace(work / name, folder / name)
+            files.append(folder / name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return [folder / name for name in names]
 
 
 def prepare_folder(folder: str | os.PathLike) -> Path:

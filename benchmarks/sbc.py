@@ -1,0 +1,37 @@
+"""Simulation-based calibration of both models on maps of 2e4 stars.
+
+python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [MODEL ...]     # 200 nuts potential spline
+
+Pixels and errors are those of a survey of 2e4 stars in 41 x 41 bins; truths are prior draws.
+"""
+
+import sys
+import time
+
+import astropy.units as u
+import jax
+import numpy as np
+
+BINS = {"pos": np.linspace(-1.2, 1.2, 42) * u.kpc, "vel": np.linspace(-70, 70, 42) * u.km / u.s}
+
+
+def main(simulations: int = 200, sampler: str = "nuts", *models: str) -> None:
+    """Print p, coverage, z and contraction of every quantity."""
+    jax.config.update("jax_enable_x64", True)
+    import torusimaging as oti
+
+    stars = oti.mock.draw_stars(20_000, seed=0, selection="survey")
+    binned = oti.data.get_binned_label(
+        stars.pos, stars.vel, stars.label, BINS, label_err=stars.label_err
+    )
+    for model in models or ("potential", "spline"):
+        fit = oti.fit_map(binned, model=model)
+        begin = time.perf_counter()
+        result = oti.calibrate(fit, simulations, sampler, progress=True)
+        seconds = time.perf_counter() - begin
+        print(f"\n{model}, {sampler}: {seconds / simulations:.2f} s for a simulation on all cores")
+        print(result.text, flush=True)
+
+
+if __name__ == "__main__":
+    main(*(int(x) for x in sys.argv[1:2]), *sys.argv[2:])

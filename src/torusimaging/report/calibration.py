@@ -1,0 +1,49 @@
+"""The command ``oti calibrate``: its result file, text and figure in a folder."""
+
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from tqdm import tqdm
+
+from .. import data, plot
+from ..calibration import Calibration, calibrate, check_numbers
+from ..results import fit_map
+from .folder import DPI, filled_folder, prepare_folder
+
+
+def write_calibration(result: Calibration, folder: str | os.PathLike) -> list[Path]:
+    """Write ``calibration.ecsv``, ``.txt`` and ``.png`` to `folder`, all of them or nothing.
+
+    Returns the files.  Raises ``OSError`` where the folder cannot be made or written.
+    """
+    with filled_folder(folder) as (work, files):
+        result.save(work / "calibration.ecsv")
+        (work / "calibration.txt").write_text(result.text + "\n")
+        if result.good.any():
+            figure = plot.plot_calibration(result)[0]
+            figure.savefig(work / "calibration.png", dpi=DPI)
+            plt.close(figure)
+    return files
+
+
+def run(options) -> None:
+    """Fit the map, calibrate, write and print; raises as these do."""
+    processes = os.cpu_count() or 1 if options.processes is None else options.processes
+    check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
+    binned = data.read_map(options.map, options.label, options.scatter)
+    folder = prepare_folder(options.out or f"oti-calibrate-{Path(options.map).stem}")
+    fit = fit_map(binned, model=options.model)
+    with tqdm(total=options.simulations, disable=None, desc="simulations", unit="map") as bar:
+        result = calibrate(
+            fit,
+            options.simulations,
+            options.sampler,
+            seed=options.seed,
+            processes=processes,
+            progress=bar.update,
+            checkpoint=options.checkpoint,
+        )
+    files = write_calibration(result, folder)
+    print(result.text)
+    print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
