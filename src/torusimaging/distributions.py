@@ -131,9 +131,10 @@ def check_priors(priors: dict[str, Distribution], params: dict) -> None:
     distribution that is improper, discrete or not on an interval, and one that gives `params`,
     the start, no probability.
     """
+    check_names(priors, params)
     leaves = leaves_of(params)
     for name, given in priors.items():
-        place = _known(name, leaves)
+        place = Place.of(name)
         x = np.asarray(place.of_leaf(jnp.asarray(leaves[place.leaf])))
         text = f"priors[{name!r}]"
         support = given.support
@@ -166,6 +167,13 @@ def check_priors(priors: dict[str, Distribution], params: dict) -> None:
                 f"the start {np.array2string(x, precision=4)} of {name} has no probability in "
                 f"{text}, which allows {_interval(low, high)}."
             )
+
+
+def check_names(priors: dict[str, Distribution], params: dict) -> None:
+    """Raise a ``ValueError`` for a prior of a parameter that there is not, with the nearest one."""
+    leaves = leaves_of(params)
+    for name in priors:
+        _known(name, leaves)
 
 
 def _known(name: str, leaves: dict) -> Place:

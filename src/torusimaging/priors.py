@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 from numpyro.distributions import biject_to, constraints
 
-from .distributions import Place, check_priors, leaves_of, limits
+from .distributions import Place, check_names, check_priors, leaves_of, limits
 from .units import plain_parameter
 
 
@@ -105,6 +105,12 @@ class Bounds(eqx.Module):
         under = jnp.log(jnp.where(ceiling, self.upper - x, 1.0))
         return jnp.where(floor, above, jnp.where(ceiling, under, z))
 
+    def inside(self, z: Array, most: float = 20.0) -> tuple[Array, list[bool]]:
+        """z with entries between two limits no farther than `most` from 0, and which were."""
+        both = np.isfinite(self.lower) & np.isfinite(self.upper)
+        far = both & (np.abs(np.asarray(z)) > most)
+        return jnp.where(far, jnp.clip(z, -most, most), z), far.tolist()
+
     def ln_jacobian(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """ln |dx/dz| of `constrain`."""
         both, floor, ceiling, bijection = self._parts()
@@ -158,6 +164,29 @@ def make_bounds(
                 f"but {x} was given."
             )
     return Bounds(jnp.asarray(low), jnp.asarray(high))
+
+
+def start_inside(priors: dict, bounds: dict, start: dict) -> tuple[dict, dict]:
+    """Bounds and start that go with a user's priors: `priors` decide where they say anything.
+
+    A parameter with a prior is limited by its support alone, and starts at its mean where the
+    usual start has no probability.  Raises ``ValueError`` as `check_priors` does.
+    """
+    if not priors:
+        return bounds, start
+    check_names(priors, start)
+    layout = Layout.of(start)
+    x = np.array(layout.flatten(start))
+    low, high = (np.array(layout.flatten(b)) for b in unpack_bounds(bounds))
+    for name, given in priors.items():
+        index = indices(layout, name)
+        low[index], high[index] = limits(given)
+        if not np.all((low[index] < x[index]) & (x[index] < high[index])):
+            x[index] = np.broadcast_to(np.asarray(given.mean), index.shape)
+    start = jax.tree.map(np.asarray, layout.unflatten(x))
+    check_priors(priors, start)
+    lower, upper = layout.unflatten(low), layout.unflatten(high)
+    return jax.tree.map(lambda a, b: (a, b), lower, upper), start
 
 
 def check_structure(params: dict, template: dict | None, parts: tuple[str, ...]) -> None:

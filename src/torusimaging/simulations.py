@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .models.base import G, OrbitModel
-from .models.pixels import read_map
+from .models.pixels import places_of, read_map
 from .models.samples import LaplaceState, SampleState
 from .priors import Layout
 from .ranks import DRAWS, rank_of
@@ -97,7 +97,7 @@ def simulate(problem: Problem, i: int) -> dict[str, Any]:
     begin = time.perf_counter()
     rng = np.random.default_rng([problem.settings["seed"], i])
     data, truth = problem.data, problem.truths[i]
-    label = problem.model.get_label(data["pos"], data["vel"], problem.layout.unflatten(truth))
+    label = problem.model.get_label(*places_of(data), problem.layout.unflatten(truth))
     data = data | {"label": label + data["label_err"] * rng.standard_normal(label.size)}
     q = len(problem.names())
     row = {"index": i, "ranks": np.full(q, -1), "z": np.full(q, np.nan), "sd": np.full(q, np.nan)}

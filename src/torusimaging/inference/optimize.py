@@ -14,12 +14,12 @@ MESSAGES = {
     CONVERGED: "The optimiser converged.",
     MAX_STEPS: "The optimiser did not converge within the allowed number of steps.",
     NOT_FINITE: "The objective is not finite where the optimiser stopped.",
-    AT_LIMIT: "The optimiser stopped at a limit of the parameters.",
+    AT_LIMIT: "The optimiser converged at a limit of the parameters",
 }
 
 
 class OptimizeState(NamedTuple):
-    """How an optimisation ended: `code` 0 is success, `message` says it in a sentence."""
+    """How an optimisation ended: `code` 0 is success, 3 success at a limit; `message` says it."""
 
     success: bool
     code: int
@@ -149,9 +149,15 @@ def minimise(
     return out.value, out.stats["num_steps"], out.result == optx.RESULTS.successful
 
 
-def describe(value: float, steps: int, successful: bool) -> OptimizeState:
-    """The state that goes with an objective value, a number of steps and the solver's word."""
+def describe(value: float, steps: int, successful: bool, limited: list[str]) -> OptimizeState:
+    """The state that goes with an objective value, a number of steps and the solver's word.
+
+    `limited` are the parameters that ended at one of their bounds.
+    """
     code = CONVERGED if successful else MAX_STEPS
     if not jnp.isfinite(value):
         code = NOT_FINITE
-    return OptimizeState(code == CONVERGED, code, MESSAGES[code], int(steps), float(value))
+    message = MESSAGES[code]
+    if code == CONVERGED and limited:
+        code, message = AT_LIMIT, f"{MESSAGES[AT_LIMIT]}: {', '.join(limited)}."
+    return OptimizeState(code in (CONVERGED, AT_LIMIT), code, message, int(steps), float(value))

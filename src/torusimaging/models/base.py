@@ -319,7 +319,10 @@ class OrbitModel(eqx.Module):
         else:
             z, steps, good = optimize.minimise(OBJECTIVES[objective], start, args, max_steps)
         value = _value(OBJECTIVES[objective], z, args)
-        state = optimize.describe(float(value), int(steps), bool(good))
+        # At a bound z runs to infinity: the optimum is then put just inside.
+        z, limited = limits.inside(z)
+        names = [n for n, end in zip(layout.names(), limited, strict=True) if end]
+        state = optimize.describe(float(value), int(steps), bool(good), names)
         if throw and not state.success:
             raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
         params = jax.tree.map(np.asarray, layout.unflatten(limits.constrain(z)))
@@ -391,7 +394,7 @@ class OrbitModel(eqx.Module):
         begin = time.perf_counter()
         layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
         found = laplace.weigh_normal(
-            ln_whitened, (centre, factor, args), layout.size, max(2 * num_draws, 100), rng_seed
+            ln_whitened, (centre, factor, args), layout.size, max(2 * num_draws, 1000), rng_seed
         )
         # Systematic resampling: a draw of weight w is picked floor or ceil of num_draws w times.
         rng = np.random.default_rng([rng_seed, 1])
@@ -415,6 +418,10 @@ class OrbitModel(eqx.Module):
     def _preconditioned(self, bdata: dict, p0: dict, bounds: dict | tuple | None):
         """The same, with the root of the covariance at the optimum `p0` before the last."""
         layout, limits, centre, args = self._problem(bdata, p0, bounds)
+        near, limited = limits.inside(centre, 6.0)
+        if any(limited):
+            # An optimum at a bound has no curvature there; that of the free vector lies inside.
+            centre, _, _ = optimize.minimise(minus_ln_posterior_free, near, args, 256)
         factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
         return layout, limits, centre, factor, args
 

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import actions
-from ..distributions import as_arrays, check_priors, from_numbers, to_numbers
+from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
-from ..priors import slope_residuals
+from ..priors import slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from ..units import internal
 from . import initial
@@ -210,8 +210,7 @@ class TorusImaging1DPotential(OrbitModel):
         model = cls(radii, form, reach, top, **options)
         slopes = np.full(len(radii) - 1, reference if model.label_monotone else 1.0)
         start["label_params"] = {"label_vals": np.r_[guess.label0, slopes]}
-        check_priors(model.given, start)
-        return model, _bounds(start, guess), start
+        return model, *start_inside(model.given, _bounds(start, guess), start)
 
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
         """The model with the smoothness sds of its label and free density times `factor`."""

@@ -8,6 +8,9 @@ import numpy as np
 from ..inference.nuts import Chains, diagnostics, energy_fraction
 from ..priors import Layout
 
+# Effective draws below which weights are not trusted, whatever their Pareto k.
+ENOUGH = 100
+
 
 class Samples(Sequence):
     """Parameter dictionaries, one for each draw; index, slice and iterate as a list.
@@ -84,8 +87,8 @@ def _verdict(tables: dict, count: int, fraction: float, n_chains: int) -> str:
 class LaplaceState(NamedTuple):
     """What is known of draws from the normal approximation, reweighted to the posterior.
 
-    `pareto_k` below 0.7 means that the weights, and so the draws, can be trusted; `ess` is the
-    number of independent draws they are worth.
+    `ess` is the number of independent draws they are worth; they are `reliable` where `pareto_k`
+    is below 0.7 and `ess` at least 100.
     """
 
     logdensity: np.ndarray
@@ -98,7 +101,7 @@ class LaplaceState(NamedTuple):
     @classmethod
     def of(cls, logdensity: np.ndarray, pareto_k: float, ess: float, seconds: float):
         """The state with its sentence."""
-        reliable = bool(pareto_k < 0.7)
+        reliable = bool(pareto_k < 0.7 and ess >= ENOUGH)
         text = (
             f"Normal approximation, reweighted: Pareto k {pareto_k:.2f}, worth {ess:.0f} "
             "independent draws"

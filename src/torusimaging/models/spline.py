@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..distributions import as_arrays, check_priors, from_numbers, to_numbers
+from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
-from ..priors import published_slope_residuals, slope_residuals
+from ..priors import published_slope_residuals, slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from . import initial
 from .fourier import FourierModel
@@ -183,8 +183,7 @@ class TorusImaging1DSpline(FourierModel):
         options = {"label_sign": guess.label_sign, "references": references} | options
         model = cls(label, radii, e_signs, units, **options)
         params = initial.start(model, guess)
-        check_priors(model.given, params)
-        return model, initial.bounds(params, guess), params
+        return model, *start_inside(model.given, initial.bounds(params, guess), params)
 
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
         """The model with the smoothness sds of its label and distortions times `factor`."""
