@@ -1,5 +1,9 @@
 """Fits of the potential model to exact fields, a full disc and real maps."""
 
+import importlib.util
+import pathlib
+import sys
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -7,15 +11,13 @@ from scipy.stats import chi2
 
 import torusimaging as oti
 
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 BINS = {"pos": np.linspace(-1.2, 1.2, 81) * u.kpc, "vel": np.linspace(-70, 70, 81) * u.km / u.s}
 FIELDS = {
     "thin + thick + halo": oti.mock.solar_potential(),
     "one sech^2": oti.mock.Potential1D([(0.08e9, 0.25)]),
     "harmonic": oti.mock.Potential1D([], 0.04e9),
 }
-# One survey each: of all surveys some 5 % leave 2 sd at any given height, as they should; the
-# recovery benchmark prints several.
-SEEDS = {"thin + thick + halo": 0, "one sech^2": 10, "harmonic": 0}
 LEVELS = ("p16", "p84", "p2_5", "p97_5")
 # gala 1.11's a_z of MilkyWayPotential2022 at R = 8.21 kpc, in km/s/Myr.
 DISC_HEIGHT = np.array([0.2, 0.4, 0.6, 0.9])
@@ -31,27 +33,50 @@ def mock_map(stars, field, seed):
     )
 
 
+def exact_map(field, stars):
+    """The map that infinitely many stars would give, with the errors that `stars` leave."""
+    spec = importlib.util.spec_from_file_location("bias", BENCHMARKS / "bias.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module.exact_map(field, stars)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_million_stars_on_average(name):
+    """Exact labels with the errors of 1e6 stars: a_z within 3 %, 2 sd, rho within 2 sd.
+
+    What is left is the model's and the prior's own error, so this is a statement on the mean of
+    all surveys, which no choice of a survey can flatter.
+    """
+    field, height = FIELDS[name], np.linspace(0.16, 0.98, 10)
+    fit = oti.fit_map(exact_map(field, 1e6)).laplace()
+    assert fit.state.reliable
+    table = oti.profiles(fit, height * u.kpc, literature=False)
+    truths = {"a_z": field.acceleration(height), "rho": field.density(height)}
+    units = {"a_z": u.kpc / u.Myr**2, "rho": u.Msun / u.kpc**3}
+    for column, truth in truths.items():
+        low, middle, high = (
+            table[f"{column}_{k}"].to_value(units[column]) for k in ("p16", "median", "p84")
+        )
+        assert np.max(np.abs(2 * (middle - truth) / (high - low))) < 2
+        if column == "a_z":
+            assert np.max(np.abs(middle / truth - 1)) < 0.03
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_million_stars(name):
-    """a_z within 3 % and 2 sd between 0.15 and 1 kpc, rho within 2 sd."""
-    field = FIELDS[name]
-    survey, binned = mock_map(1_000_000, field, SEEDS[name])
+    """One survey, the first: chi^2 of a_z at four heights with the posterior's covariance."""
+    field, height = FIELDS[name], np.array([0.2, 0.4, 0.6, 0.9])
+    survey, binned = mock_map(1_000_000, field, 0)
     fit = oti.fit_map(binned)
-    height = np.linspace(0.16, 0.98, 10)
-    table = oti.profiles(fit.laplace(num_draws=500), height * u.kpc, literature=False)
-
-    def pulls(column, unit, truth):
-        low, middle, high = (
-            table[f"{column}_{k}"].to_value(unit) for k in ("p16", "median", "p84")
-        )
-        return middle, 2 * (middle - truth) / (high - low)
-
-    truth = field.acceleration(height)
-    a, pull = pulls("a_z", u.kpc / u.Myr**2, truth)
-    assert np.max(np.abs(a / truth - 1)) < 0.03
-    assert np.max(np.abs(pull)) < 2
-    _, pull = pulls("rho", u.Msun / u.kpc**3, field.density(height))
-    assert np.max(np.abs(pull)) < 2
+    draws = fit.laplace().draws(400)
+    a = [fit.model.get_acceleration((height + float(p["pos0"])) * u.kpc, p).value for p in draws]
+    error = np.mean(a, axis=0) - field.acceleration(height)
+    assert chi2(4).sf(error @ np.linalg.solve(np.cov(a, rowvar=False), error)) > 0.01
     assert abs(fit.params["pos0"] - 0.02) < 0.002
     few = slice(0, 20_000)
     stars = fit.model.compute_action_angle(survey.pos[few], survey.vel[few], fit.params)
@@ -111,6 +136,7 @@ def test_full_disc_mock(shared_data):
             assert chi2(4).sf(distance) > 0.01
             assert abs(np.median(J) - 1) < 0.03
             assert abs(np.median(omega) - 1) < 0.05
+            assert abs(np.median(off)) < 0.01
     for ours, theirs in zip(*found.values(), strict=True):
         assert ours < 1.1 * theirs
 

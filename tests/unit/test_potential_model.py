@@ -177,6 +177,16 @@ def test_bad_input(survey_map):
         ("label_sign must be", data, {"label_sign": 0}),
         ("label_smooth_sigma must be positive", data, {"label_smooth_sigma": 0}),
         ("step_sigma must be positive", data, {"density_options": {"step_sigma": -1.0}}),
+        ("did you mean 'step_sigma'", data, {"density_options": {"step_sigm": 1.0}}),
+        ("did you mean 'label_sign'", data, {"label_sing": 1}),
+        ("heights in kpc", data, {"density_knots": [0, 100, 300, 600, 1300]}),
+        ("unit like", data, {"label_knots": [0, 0.1, 0.3] * u.deg}),
+        ("label_knots must be at least 2", data, {"label_knots": np.nan}),
+        ("sequence of Layer", data, {"density": 3.0}),
+        ("JAX function", data, {"density": lambda z: np.exp(z) if z < 1 else z}),
+        ("one real number for each", data, {"density": lambda z: jnp.ones(3)}),
+        ("in Msun/kpc", data, {"density": lambda z: 0.1 + 0 * z}),
+        ("with vel", data | {"label": np.abs(data["pos"].value)}, {}),
     ):
         with pytest.raises(ValueError, match=text):
             AUTO(change, **options)
@@ -189,6 +199,57 @@ def test_bad_input(survey_map):
         model.get_dark_density(0 * u.kpc, start)
     with pytest.raises(ValueError, match="num_draws"):
         model.laplace_run_label(data, start, num_draws=1)
+
+
+def test_what_is_no_number_stays_none(fit):
+    model, params = fit.model, fit.params
+    assert np.isnan(model.get_label([np.nan] * u.kpc, [0] * u.km / u.s, params))
+    with pytest.raises(ValueError, match="pos0 is nan"):
+        model.get_label([0.1] * u.kpc, [0] * u.km / u.s, params | {"pos0": np.nan})
+    with pytest.raises(ValueError, match="did you mean 'pos0'"):
+        model.get_acceleration(0.1 * u.kpc, params | {"pos00": 0.1})
+    with pytest.raises(ValueError, match="ln_rho in params must have shape"):
+        model.get_acceleration(0.1 * u.kpc, params | {"density_params": {"ln_rho": np.ones(3)}})
+    one, two = (
+        model.get_acceleration(0.1 * u.kpc, params | {"pos0": x}) for x in (0.02, 20 * u.pc)
+    )
+    assert one == two
+    mass = model.get_surface_density([-0.5, 0.5] * u.kpc, params)
+    assert mass[0] == mass[1] > 0
+
+
+def test_masked_pixels_are_left_out(survey_map, fit):
+    _, data = survey_map
+    bad = np.random.default_rng(0).random(data["label"].size) < 0.05
+    filled = np.where(bad, -9.99, data["label"])
+    masked = oti.fit_map(data | {"label": np.ma.masked_array(filled, mask=bad)})
+    assert masked.data["label"].size == np.sum(~bad)
+    assert abs(masked.params["pos0"] - fit.params["pos0"]) < 0.01
+
+
+def test_a_pixel_that_says_nothing_does_not_decide_the_reach(survey_map, fit):
+    _, data = survey_map
+    far = {"pos": 3 * u.kpc, "vel": 0 * u.km / u.s, "label": 0.25, "label_err": 10.0}
+    more = {k: np.append(data[k], v) for k, v in far.items()}
+    found = oti.fit_map(more)
+    assert abs(found.model.height - fit.model.height) < 1e-3
+
+
+def test_dark_matter_below_the_plane():
+    rho, pc = 0.02 * u.Msun / u.pc**3, u.pc
+    form = LayeredDensity([Layer("halo", "exponential", rho, 0.1, 2000 * pc, dark=True)], True)
+    model = oti.TorusImaging1DPotential([0.0, 0.4], form, 1.2, 2.0)
+    params = model.template() | {
+        "density_params": {
+            "halo": {"ln_rho": np.log(2e7), "ln_h": np.log(2.0), "ln_h_below": np.log(0.5)}
+        }
+    }
+    below = model.get_dark_density(-1 * u.kpc, params).value
+    assert below == pytest.approx(2e7 * np.exp(-2.0))
+    mass = model.get_dark_surface_density(1 * u.kpc, params).value
+    expected = 2e7 * (2 * (1 - np.exp(-0.5)) + 0.5 * (1 - np.exp(-2.0)))
+    assert mass == pytest.approx(expected)
+    assert mass == pytest.approx(model.get_surface_density(1 * u.kpc, params).value)
 
 
 def test_bad_forms():
