@@ -15,6 +15,13 @@ jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_dropped():
+    """Drop a file's compiled programs: each maps memory, and the system limits how often."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def shared_data() -> pathlib.Path:
     """The folder of real and simulated data beside the project; skips where it is absent."""

@@ -44,7 +44,10 @@ class Fit:
     settings: dict | None = None
 
     def sample(self, seed: int = 0, num_warmup: int = 500, num_steps: int = 1000, **options):
-        """The same fit with posterior draws (see `OrbitModel.mcmc_run_label`)."""
+        """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
+
+        Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.
+        """
         state, samples = self.model.mcmc_run_label(
             self.data, self.params, self.bounds, seed, num_steps, num_warmup, **options
         )

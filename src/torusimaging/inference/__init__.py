@@ -1,11 +1,15 @@
+from .checkpoint import Checkpoint
 from .laplace import laplace_factor
-from .nuts import Chains, sample_nuts
+from .nuts import Chains, Interrupted, Progress, sample_nuts
 from .optimize import OptimizeResult, OptimizeState, minimise, minimise_squares
 
 __all__ = [
     "Chains",
+    "Checkpoint",
+    "Interrupted",
     "OptimizeResult",
     "OptimizeState",
+    "Progress",
     "laplace_factor",
     "minimise",
     "minimise_squares",

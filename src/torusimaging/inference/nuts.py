@@ -1,9 +1,10 @@
 """Several NUTS chains in parallel threads, in blocks, with their diagnostics."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import blackjax
@@ -18,7 +19,12 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-BLOCKS = 20
+from .checkpoint import Checkpoint
+
+# Blocks of a run, and the most steps of one.
+BLOCKS, LONGEST = 20, 250
+# What a block keeps of each draw, before the chain's state: see `Chains`.
+COLUMNS = ("draws", "logdensity", "diverging", "steps", "energy")
 
 
 class Chains(NamedTuple):
@@ -123,6 +129,75 @@ def _stages(num_warmup: int, num_steps: int) -> np.ndarray:
     return out
 
 
+class Progress(NamedTuple):
+    """How far a run is: steps of all chains, divergences, effective draws, seconds left."""
+
+    done: int
+    total: int
+    chains: int
+    divergences: int
+    ess: float
+    seconds_left: float
+
+    def __str__(self) -> str:
+        ess = f", ESS {self.ess:.0f}" if np.isfinite(self.ess) else ", warming up"
+        return (
+            f"{self.chains} chain{'s' * (self.chains > 1)}, step {self.done // self.chains}/"
+            f"{self.total // self.chains}, {self.divergences} divergences{ess}, "
+            f"{self.seconds_left:.0f} s left"
+        )
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; the message says what was kept."""
+
+
+class _Watch:
+    """Counts the blocks that chains finish, and reports them."""
+
+    def __init__(self, n_chains: int, num_warmup: int, total: int, report: Callable | None):
+        self.begin, self.lock = time.perf_counter(), threading.Lock()
+        self.stop = threading.Event()
+        self.warmup, self.report = num_warmup, report
+        self.draws: list[list[np.ndarray]] = [[] for _ in range(n_chains)]
+        self.progress = Progress(0, n_chains * total, n_chains, 0, np.nan, np.inf)
+        self.resumed = 0
+
+    def add(self, c: int, first: int, kept: list[np.ndarray], resumed: bool = False) -> None:
+        """Count the block of chain `c` that begins at step `first`."""
+        n, skip = len(kept[1]), max(0, self.warmup - first)
+        with self.lock:
+            self.draws[c].append(kept[0][skip:])
+            self.resumed += n * resumed
+            done = self.progress.done + n
+            new = done - self.resumed
+            elapsed = time.perf_counter() - self.begin
+            left = (self.progress.total - done) * elapsed / new if new else np.inf
+            ess = self._ess() if c == 0 and self.report is not None else self.progress.ess
+            bad = self.progress.divergences + int(kept[2][skip:].sum())
+            self.progress = self.progress._replace(
+                done=done, divergences=bad, ess=ess, seconds_left=left
+            )
+            if self.report is not None:
+                self.report(self.progress)
+
+    def _ess(self) -> float:
+        chains = [np.concatenate(x) if x else np.zeros((0, 1)) for x in self.draws]
+        n = min(len(x) for x in chains)
+        if n < 8:
+            return np.nan
+        return float(np.min(diagnostics(np.stack([x[:n] for x in chains]))["ess_bulk"]))
+
+
+def _keys_of(seed: int, n_chains: int, num_warmup: int, num_steps: int) -> list[Array]:
+    """One key for each step of each chain, whatever the blocks."""
+    out = []
+    for first, second in jax.random.split(jax.random.key(seed), (n_chains, 2)):
+        parts = [jax.random.split(first, num_warmup), jax.random.split(second, num_steps)]
+        out.append(jnp.concatenate(parts))
+    return out
+
+
 def sample_nuts(
     ln_density: Callable[[Float[Array, " d"], Any], Float[Array, ""]],
     args: Any,
@@ -130,54 +205,97 @@ def sample_nuts(
     seed: int,
     num_warmup: int,
     num_steps: int,
-    progress: bool | Callable[[int], None] = False,
+    progress: bool | Callable[[Progress], None] = False,
     target_acceptance: float = 0.8,
+    checkpoint: Checkpoint | None = None,
 ) -> Chains:
     """Draw from ``exp(ln_density(u, args))`` with one NUTS chain for each row of `starts`.
 
     The density should be close to a standard normal (precondition it): step size and a diagonal
     mass matrix are then adapted in `num_warmup` steps.  Chains run in threads, one for each
     core; a chain never waits for another, and its draws depend on its key alone.  `progress` is
-    whether to show a bar, or a function called with the number of new steps.
+    whether to show a bar on a terminal, or a function called with the state of the run.
+
+    A `checkpoint` keeps each block of steps; those that it holds are not drawn again, so a run
+    that was killed ends with the same draws.  Raises `Interrupted` on Ctrl-C, when the blocks
+    under way are finished.
     """
     begin = time.perf_counter()
     n_chains, total = starts.shape[0], num_warmup + num_steps
-    size = -(-total // BLOCKS)
+    size = min(-(-total // BLOCKS), LONGEST)
     padding = -total % size
-    keys = jax.random.split(jax.random.key(seed), (n_chains, 2))
-    streams = []
-    for first, second in keys:
-        stream = [jax.random.split(first, num_warmup), jax.random.split(second, num_steps)]
-        streams.append(jnp.concatenate(stream)[jnp.arange(total + padding) % total])
+    streams = [
+        keys[jnp.arange(total + padding) % total]
+        for keys in _keys_of(seed, n_chains, num_warmup, num_steps)
+    ]
     stages = np.pad(_stages(num_warmup, num_steps), ((0, padding), (0, 0)))
     start = _start.lower(ln_density, args, starts[0]).compile()
     chain = start(ln_density, args, starts[0])
     block = _block.lower(
         ln_density, args, chain, streams[0][:size], stages[:size], np.int64(size), target_acceptance
     ).compile()
+    structure = jax.tree.structure(chain)
     ready = time.perf_counter()
-    bar = tqdm(total=n_chains * total, disable=progress is not True, desc="NUTS", unit="draw")
-    report = progress if callable(progress) else bar.update
+    bar = tqdm(
+        total=n_chains * total,
+        disable=None if progress is True else True,
+        bar_format="{percentage:3.0f}%|{bar}| {desc}",
+    )
+
+    def show(state: Progress) -> None:
+        bar.update(state.done - bar.n)
+        bar.set_description_str(str(state))
+
+    shown = progress is True and not bar.disable
+    watch = _Watch(
+        n_chains, num_warmup, total, progress if callable(progress) else show if shown else None
+    )
 
     def run(c: int):
         chain, out = start(ln_density, args, starts[c]), []
         for i in range(0, total, size):
-            n, part = min(size, total - i), slice(i, i + size)
-            keys, flags = streams[c][part], stages[part]
-            chain, kept = block(
-                ln_density, args, chain, keys, flags, np.int64(n), target_acceptance
-            )
-            out.append([np.asarray(column)[:n] for column in kept])
-            report(n)
+            name = f"chain-{c}-step-{i}"
+            found = checkpoint.load(name) if checkpoint else None
+            if found:
+                kept = found[: len(COLUMNS)]
+                chain = jax.tree.unflatten(structure, map(jnp.asarray, found[len(COLUMNS) :]))
+            elif watch.stop.is_set():
+                return None
+            else:
+                n, part = min(size, total - i), slice(i, i + size)
+                chain, columns = block(
+                    ln_density,
+                    args,
+                    chain,
+                    streams[c][part],
+                    stages[part],
+                    np.int64(n),
+                    target_acceptance,
+                )
+                kept = [np.asarray(column)[:n] for column in columns]
+                if checkpoint:
+                    checkpoint.save(name, [*kept, *map(np.asarray, jax.tree.leaves(chain))])
+            out.append(kept)
+            watch.add(c, i, kept, resumed=found is not None)
         columns = [np.concatenate(x)[num_warmup:] for x in zip(*out, strict=True)]
         return columns, float(chain.step_size)
 
     with ThreadPoolExecutor(min(n_chains, os.cpu_count() or 1)) as pool, bar:
-        results = list(pool.map(run, range(n_chains)))
-    columns = [np.stack(x) for x in zip(*(r[0] for r in results), strict=True)]
+        futures = [pool.submit(run, c) for c in range(n_chains)]
+        try:
+            results = [future.result() for future in futures]
+        except KeyboardInterrupt:
+            watch.stop.set()
+            wait(futures)
+            where = f"; {checkpoint.folder} keeps them" if checkpoint else ""
+            raise Interrupted(f"sampling stopped at {watch.progress}{where}") from None
+        finally:
+            watch.stop.set()
+    done = [r for r in results if r is not None]
+    columns = [np.stack(x) for x in zip(*(r[0] for r in done), strict=True)]
     return Chains(
         *columns,
-        step_size=np.array([r[1] for r in results]),
+        step_size=np.array([r[1] for r in done]),
         seconds=time.perf_counter() - ready,
         compile_seconds=ready - begin,
     )

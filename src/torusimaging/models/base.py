@@ -1,6 +1,7 @@
 """The verbs that every model of the vertical phase plane shares."""
 
 import abc
+import os
 import time
 from collections.abc import Callable
 
@@ -16,9 +17,11 @@ from .. import actions, distributions, likelihoods
 from ..foliation import FourierFoliation, PotentialFoliation
 from ..foliation.density import G
 from ..inference import laplace, nuts, optimize
+from ..inference.checkpoint import Checkpoint
 from ..priors import Bounds, Layout, check_structure, make_bounds, unpack_bounds
 from ..units import internal, plain_parameter
 from . import prior
+from .identity import identity_of
 from .objectives import (
     OBJECTIVES,
     RESIDUALS,
@@ -337,25 +340,56 @@ class OrbitModel(eqx.Module):
         num_steps: int = 1000,
         num_warmup: int = 1000,
         num_chains: int = 4,
-        progress: bool | Callable[[int], None] = False,
+        progress: bool | Callable[[nuts.Progress], None] = False,
+        checkpoint: str | os.PathLike | None = None,
+        resume: bool = False,
     ) -> tuple[SampleState, Samples]:
         """Sample the posterior of a binned label with several NUTS chains from near `p0`.
 
         `p0` should be the optimum: the chains start from, and are preconditioned by, the normal
         approximation there.  Returns (state, samples): samples behave as a list of parameter
         dictionaries, all chains end to end; state holds ``logdensity``, R-hat, effective sample
-        sizes, divergences and a verdict in words.  `progress` shows a bar, or is called with the
-        number of new steps.
+        sizes, divergences and a verdict in words.  `progress` shows a bar on a terminal, or is
+        called with an `inference.Progress`.
+
+        `checkpoint` is a folder that keeps finished blocks of steps: after a kill at any moment
+        the same call with ``resume=True`` ends with the same draws, bit by bit.  A folder of other
+        data, model or settings is refused.  It is removed at the end.
+
+        Raises ``ValueError`` for numbers below 1, a start of no probability, and checkpoints that
+        do not fit; `inference.Interrupted`, a ``KeyboardInterrupt``, on Ctrl-C.
         """
         require_x64()
-        for name, n in (
-            ("num_chains", num_chains),
-            ("num_steps", num_steps),
-            ("num_warmup", num_warmup),
-        ):
-            if n < 1:
-                raise ValueError(f"{name} must be at least 1, but {n} was given.")
+        numbers = {"num_chains": num_chains, "num_steps": num_steps, "num_warmup": num_warmup}
+        for name, n in numbers.items():
+            if not isinstance(n, int | np.integer) or n < 1:
+                raise ValueError(
+                    f"{name} must be a whole number of at least 1, but {n!r} was given."
+                )
+        if resume and checkpoint is None:
+            raise ValueError("resume needs the checkpoint to go on from.")
+        kept = None
+        if checkpoint is not None:
+            identity = identity_of(self, bdata, bounds, numbers | {"seed": rng_seed})
+            kept = Checkpoint(checkpoint, identity, resume)
+        try:
+            state, samples = self._run_nuts(bdata, p0, bounds, rng_seed, numbers, progress, kept)
+        finally:
+            if kept is not None:
+                kept.close()
+        if kept is not None:
+            kept.remove()
+        return state, samples
+
+    def _run_nuts(self, bdata, p0, bounds, rng_seed, numbers, progress, kept):
+        num_chains, num_steps, num_warmup = numbers.values()
         layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
+        if kept is not None:
+            # The very numbers of the first call: a last bit would change every draw.
+            if (found := kept.load("whitening")) is None:
+                kept.save("whitening", [np.asarray(centre), np.asarray(factor)])
+            else:
+                centre, factor = map(jnp.asarray, found)
         key_start, key_run = jax.random.split(jax.random.key(rng_seed))
         starts = jax.random.normal(key_start, (num_chains, layout.size))
         seed = int(jax.random.randint(key_run, (), 0, 2**31 - 1))
@@ -367,6 +401,7 @@ class OrbitModel(eqx.Module):
             num_warmup,
             num_steps,
             progress,
+            checkpoint=kept,
         )
         free = centre + jnp.asarray(chains.draws) @ factor.T
         draws = np.asarray(_constrain(limits, free.reshape(-1, layout.size)))

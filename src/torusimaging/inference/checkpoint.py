@@ -1,0 +1,115 @@
+"""A folder that keeps a sampler's finished blocks, so that a killed run can go on."""
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RUN, LOCK = "run.json", "lock"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when all of it is on disk."""
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+class Checkpoint:
+    """The blocks of draws that chains have finished, with the sampler's state after each.
+
+    Parameters
+    ----------
+    folder : made if it is not there; one process at a time may use it
+    identity : what the run is of, as numbers and words: a folder of another run is refused
+    resume : whether to go on from what the folder holds
+
+    Raises ``ValueError`` for a folder in use, for one that holds a run already (unless `resume`),
+    none (with `resume`), or another one, naming the first difference; ``OSError`` where it cannot
+    be made.
+    """
+
+    def __init__(self, folder: str | os.PathLike, identity: dict, resume: bool):
+        self.folder = Path(folder)
+        found = read_identity(self.folder)
+        if resume and found is None:
+            raise ValueError(f"checkpoint {self.folder} holds no run to resume.")
+        if not resume and found is not None:
+            raise ValueError(
+                f"checkpoint {self.folder} holds a run already: resume it, or remove the folder."
+            )
+        if found is not None:
+            for key in identity:
+                if found.get(key) != identity[key]:
+                    raise ValueError(
+                        f"checkpoint {self.folder} is of another run: its {key} is "
+                        f"{found.get(key)!r}, but {identity[key]!r} was given."
+                    )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.folder / LOCK, "w")
+        try:
+            # The system takes the lock back from a process that dies.
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.lock.close()
+            raise ValueError(f"checkpoint {self.folder} is in use by another process.") from None
+        if found is None:
+            write_atomically(self.folder / RUN, json.dumps(identity, indent=1).encode())
+
+    def save(self, name: str, arrays: list[NDArray]) -> None:
+        """Keep arrays under a name."""
+        content = io.BytesIO()
+        np.savez(content, *arrays)
+        write_atomically(self.folder / f"{name}.npz", content.getvalue())
+
+    def load(self, name: str) -> list[NDArray] | None:
+        """The arrays kept under a name, None where there are none.
+
+        Raises ``ValueError`` for a damaged file.
+        """
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path) as file:
+                return [file[f"arr_{i}"] for i in range(len(file.files))]
+        except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
+            raise ValueError(
+                f"checkpoint {path} is damaged ({type(error).__name__}): remove it to resume from "
+                "the block before."
+            ) from None
+
+    def close(self) -> None:
+        """Let other processes use the folder."""
+        self.lock.close()
+
+    def remove(self) -> None:
+        """Delete the folder of a run that is complete."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def read_identity(folder: str | os.PathLike) -> dict[str, Any] | None:
+    """What the run in a folder is of; None where there is no run.
+
+    Raises ``ValueError`` for a damaged one.
+    """
+    path = Path(folder) / RUN
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        assert isinstance(found, dict)
+    except (ValueError, AssertionError):
+        raise ValueError(f"checkpoint {path} is damaged: it is no description of a run.") from None
+    return found
