@@ -1,12 +1,22 @@
 """The command ``oti``: fits of a simulated survey or of a user's binned map, and their test."""
 
 import argparse
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 EXIT_BAD_INPUT = 2
+EXIT_DOUBTFUL = 3
 EXIT_INTERRUPTED = 130
+DEFAULTS = {"chains": 4, "draws": 1000, "warmup": 500, "seed": 0}
+# The same in a checkpoint's words.
+SETTINGS = {
+    "chains": "num_chains",
+    "draws": "num_steps",
+    "warmup": "num_warmup",
+    "seed": "seed",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,14 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    sampling = common.add_argument_group("sampling")
-    sampling.add_argument("--chains", type=int, default=4, help="NUTS chains (default: 4)")
-    sampling.add_argument("--draws", type=int, default=1000, help="draws a chain (default: 1000)")
-    sampling.add_argument(
-        "--warmup", type=int, default=500, help="warm-up steps a chain (default: 500)"
-    )
-    sampling.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
-
+    _add_sampling(common, DEFAULTS)
     kind = argparse.ArgumentParser(add_help=False)
     kind.add_argument(
         "--model",
@@ -74,6 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.set_defaults(run=_fit)
 
+    sample = commands.add_parser(
+        "sample",
+        help="sample a fit with NUTS, or go on with a run that was stopped",
+        description="Draw from the posterior of a fit on file. Finished blocks of draws are kept "
+        "in a folder beside the file, so that a run that was stopped or killed goes on with "
+        "--resume and ends with the same draws.",
+    )
+    sample.add_argument("fit", metavar="FIT.nc", help="a fit's result file")
+    _add_sampling(sample, None)
+    sample.add_argument(
+        "--resume", action="store_true", help="go on with the settings of the run that was stopped"
+    )
+    sample.add_argument("--out", help="output folder (default: oti-sample-FIT)")
+    sample.set_defaults(run=_sample)
+
     check = commands.add_parser(
         "calibrate",
         parents=[kind, maps],
@@ -97,6 +115,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sampling(parser: argparse.ArgumentParser, defaults: dict | None) -> None:
+    """The options of NUTS; without `defaults` they are None, which stands for the same."""
+    sampling = parser.add_argument_group("sampling")
+    texts = {
+        "chains": "NUTS chains",
+        "draws": "draws a chain",
+        "warmup": "warm-up steps a chain",
+        "seed": "seed of all random numbers",
+    }
+    for name, text in texts.items():
+        default = None if defaults is None else defaults[name]
+        sampling.add_argument(
+            f"--{name}", type=int, default=default, help=f"{text} (default: {DEFAULTS[name]})"
+        )
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -104,7 +138,11 @@ def _version() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns 0, 2 for bad input (one sentence on stderr) or 130 for Ctrl-C."""
+    """Run the command; returns its exit code.
+
+    0: done; 2: bad input, one sentence on stderr; 3: done, but the diagnostics name a problem;
+    130: Ctrl-C.
+    """
     options = _parser().parse_args(arguments)
     # A batch system ends a job as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -116,15 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         jax.config.update("jax_enable_x64", True)
         matplotlib.use("Agg")
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"oti: error: {text}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("oti: interrupted; no result was written.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"oti: {stop or 'interrupted; no result was written.'}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _check_sampling(options) -> None:
@@ -136,9 +173,10 @@ def _check_sampling(options) -> None:
         raise ValueError(f"--seed must not be negative, but {options.seed} was given.")
 
 
-def _demo(options) -> None:
+def _demo(options) -> int:
     from . import data, mock
     from .report.folder import prepare_folder
+    from .results import fit_map
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -165,18 +203,71 @@ def _demo(options) -> None:
             survey.pos, survey.vel, survey.label, bins, label_err=survey.label_err
         )
         frame = "the simulated observer's; pos0 and vel0 are the midplane's place in it"
-        _run(options, bar, folder, binned, frame, survey)
+        bar.start("fitting (compiles first)")
+        fit = fit_map(binned, frame, options.model)
+        fit = _draw(fit, options, bar, None)
+        return _report(fit, bar, folder, binned, survey)
 
 
-def _fit(options) -> None:
+def _fit(options) -> int:
     from . import data
     from .report.folder import prepare_folder
+    from .results import fit_map
 
     _check_sampling(options)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
+    # The optimum waits here until the draws are done, for `oti sample` to go on from.
+    partial = folder.with_name(f"{folder.name}.partial")
+    if partial.exists():
+        raise ValueError(
+            f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} --resume "
+            f"--out {folder}` goes on with it; remove it to begin anew."
+        )
     with _Progress(options) as bar:
-        _run(options, bar, folder, binned, options.frame, None)
+        bar.start("fitting (compiles first)")
+        fit = fit_map(binned, options.frame, options.model)
+        partial.mkdir()
+        fit.save(partial / "fit.nc")
+        fit = _draw(fit, options, bar, partial / "fit.nc", folder)
+        code = _report(fit, bar, folder, binned, None)
+    shutil.rmtree(partial)
+    return code
+
+
+def _sample(options) -> int:
+    from .inference.checkpoint import read_identity
+    from .report.folder import prepare_folder
+    from .results import load
+
+    path = Path(options.fit)
+    fit = load(path)
+    if options.resume:
+        found = read_identity(_checkpoint_of(path))
+        if found is None:
+            raise ValueError(f"{_checkpoint_of(path)} holds no run to resume.")
+        for name, key in SETTINGS.items():
+            if getattr(options, name) not in (None, found[key]):
+                raise ValueError(
+                    f"--{name} must be that of the run to resume, {found[key]}, but "
+                    f"{getattr(options, name)} was given."
+                )
+            setattr(options, name, found[key])
+    for name, value in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    _check_sampling(options)
+    folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
+    with _Progress(options) as bar:
+        fit = _draw(fit, options, bar, path, folder, options.resume)
+        code = _report(fit, bar, folder, fit.data, None)
+    if path.parent.name == f"{folder.name}.partial":
+        shutil.rmtree(path.parent)
+    return code
+
+
+def _checkpoint_of(path: Path) -> Path:
+    return path.with_suffix(".checkpoint")
 
 
 def _calibrate(options) -> None:
@@ -185,16 +276,33 @@ def _calibrate(options) -> None:
     run(options)
 
 
-def _run(options, bar, folder, binned, frame, survey) -> None:
-    from . import report
-    from .results import fit_map
+def _draw(fit, options, bar, path, folder=None, resume=False):
+    """The fit with draws, kept beside its file `path` while they are made."""
+    from .inference import Interrupted
 
-    bar.start("fitting (compiles first)")
-    fit = fit_map(binned, frame, options.model)
     bar.start("sampling (compiles first)")
-    fit = fit.sample(
-        options.seed, options.warmup, options.draws, num_chains=options.chains, progress=bar.draws
-    )
+    checkpoint = None if path is None else _checkpoint_of(path)
+    try:
+        return fit.sample(
+            options.seed,
+            options.warmup,
+            options.draws,
+            num_chains=options.chains,
+            progress=bar.draws,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    except Interrupted as stop:
+        if path is None:
+            raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(
+            f"{stop}; go on with: oti sample {path} --resume --out {folder}"
+        ) from None
+
+
+def _report(fit, bar, folder, binned, survey) -> int:
+    from . import report
+
     bar.start("writing")
     files = report.write_report(fit, folder, binned, fit.start, survey)
     bar.finish()
@@ -204,6 +312,7 @@ def _run(options, bar, folder, binned, frame, survey) -> None:
     print()
     print(report.describe(fit))
     print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
+    return EXIT_DOUBTFUL if fit.problems else 0
 
 
 class _Progress:
@@ -227,9 +336,11 @@ class _Progress:
         """Name the stage that begins."""
         self.bar.set_description_str(text)
 
-    def draws(self, n: int) -> None:
-        """Count `n` more draws."""
-        self.bar.update(n)
+    def draws(self, state) -> None:
+        """Show how far the draws are."""
+        self.bar.update(state.done - self.done)
+        self.done = state.done
+        self.bar.set_description_str(str(state))
 
     def finish(self) -> None:
         """Fill the bar."""

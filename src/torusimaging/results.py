@@ -23,7 +23,11 @@ from .models.samples import LaplaceState, Samples, SampleState
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
 
-@dataclass(frozen=True)
+# chi^2 per pixel beyond which a fit is called poor: 1e3 pixels scatter by 0.045 about 1.
+POOR = 1.5
+
+
+@dataclass(frozen=True, repr=False)
 class Fit:
     """What a fit of a binned map gave, and everything needed to go on from it.
 
@@ -70,6 +74,35 @@ class Fit:
         places = places_of(self.data)
         fit = self.model.get_label(*places, self.params)
         return float(np.mean(((self.data["label"] - fit) / self.data["label_err"]) ** 2))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What to doubt in the fit, one sentence each; empty where all diagnostics are good."""
+        out = [] if self.optimizer.code == 0 else [self.optimizer.message]
+        if isinstance(self.state, SampleState):
+            if not max(self.state.rhat.values()) < 1.01:
+                out.append("The chains disagree: R-hat is not below 1.01; take more steps.")
+            if self.state.divergent_fraction > 0.01:
+                out.append(
+                    "More than 1 % of the steps diverged: parts of the posterior are missed."
+                )
+            if not np.min(self.state.e_bfmi) > 0.3:
+                out.append("E-BFMI is not above 0.3: the tails are explored poorly.")
+        elif self.state is not None and not self.state.reliable:
+            out.append("The reweighted normal approximation is not reliable: sample with NUTS.")
+        if self.chi2_per_pixel > POOR:
+            out.append(
+                f"chi^2 per pixel is {self.chi2_per_pixel:.2f}: the errors or the model do not "
+                "describe this map, and the uncertainties are too small."
+            )
+        return tuple(out)
+
+    def __repr__(self) -> str:
+        drawn = "no draws" if self.samples is None else f"{len(self.samples)} draws"
+        return (
+            f"Fit({type(self.model).__name__}, {self.data['label'].size} pixels, {drawn}, "
+            f"{len(self.problems)} problems)"
+        )
 
     def draws(self, most: int = 500) -> list[dict]:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""

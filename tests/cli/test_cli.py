@@ -1,5 +1,7 @@
 """The command line: what it writes, and how it refuses."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -31,15 +33,46 @@ def map_file(tmp_path_factory):
 
 def test_fit_writes_everything(map_file, tmp_path, capsys):
     out = tmp_path / "result"
-    assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) == 0
+    assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) in (0, 3)
     text = capsys.readouterr().out
     assert "Sigma(1.1 kpc)" in text and "test frame" in text and "15 saturated" in text
     names = {p.name for p in out.iterdir()}
     assert {"fit.nc", "table.txt", "table.ecsv", "model.png", "splines.png"} <= names
-    assert {"corner.png", "posterior-predictive.png", "trace.png"} <= names
+    assert {"corner.png", "posterior-predictive.png", "profiles.png", "trace.png"} <= names
     fit = oti.load(out / "fit.nc")
     assert len(fit.samples) == 60 and fit.frame == "test frame"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_stopped_fit_goes_on(map_file, tmp_path, capsys, monkeypatch):
+    """Ctrl-C says how to go on; the same draws come out as without it; a second fit is refused."""
+    out = tmp_path / "result"
+    arguments = ["fit", str(map_file), "--model", "spline", "--out", str(out), *FAST]
+    sample = oti.Fit.sample
+
+    def stopped(self, *given, progress=None, **options):
+        def report(state):
+            if state.done >= 60:
+                signal.raise_signal(signal.SIGINT)
+
+        return sample(self, *given, progress=report, **options)
+
+    monkeypatch.setattr(oti.Fit, "sample", stopped)
+    assert main(arguments) == 130
+    message = capsys.readouterr().err
+    partial = tmp_path / "result.partial" / "fit.nc"
+    assert f"oti sample {partial} --resume --out {out}" in message and not out.exists()
+    monkeypatch.setattr(oti.Fit, "sample", sample)
+    assert "holds a run that was stopped" in bad(arguments, capsys)
+    again = ["sample", str(partial), "--resume", "--out", str(out)]
+    assert "--seed must be that of the run" in bad([*again, "--seed", "7"], capsys)
+    stored = oti.load(partial)
+    assert main(again) in (0, 3)
+    assert list(tmp_path.iterdir()) == [out]
+    whole = stored.sample(num_warmup=60, num_steps=30, num_chains=2)
+    np.testing.assert_array_equal(oti.load(out / "fit.nc").samples.draws, whole.samples.draws)
+    assert "no run to resume" in bad(["sample", str(out / "fit.nc"), "--resume"], capsys)
+    assert "no result file" in bad(["sample", str(tmp_path / "none.nc")], capsys)
 
 
 def bad(arguments, capsys) -> str:
@@ -60,7 +93,7 @@ def bad(arguments, capsys) -> str:
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,a,1\n1,1,b,1\n", "must hold numbers"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n", "at least two usable pixels"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n", "no row to fit"),
-        ("z_kpc,vz_kms,mgfe,mgfe_err,saturated\n0,0,1,1,1\n", "all of them saturated"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err,saturated\n0,0,1,1,1\n", "1 of them saturated"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,nan,1\n1,1,nan,1\n", "at least two usable pixels"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,-1\n1,1,1,1\n", "label_err must not be negative"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,1,1\n", "more than one pos"),

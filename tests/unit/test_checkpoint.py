@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or resumed end with the same draws; folders of others are refused."""
+"""Killed, stopped and resumed runs end with the same draws; folders of others are refused."""
 
 import os
 import pathlib

@@ -14,6 +14,7 @@ import numpy as np
 from .. import plot
 from ..mock import MockSurvey
 from ..models.samples import SampleState
+from ..profiles import profiles
 from ..results import Fit
 from .tables import describe, text_table
 
@@ -111,6 +112,7 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
     if fit.samples is not None:
         out["corner"] = lambda: fit.plot_corner()[0]
         out["posterior-predictive"] = lambda: fit.plot_posterior_predictive()[0]
+        out["profiles"] = lambda: plot.plot_profiles(profiles(fit), literature=True, truth=truth)[0]
     if isinstance(fit.state, SampleState):
         out["trace"] = lambda: fit.plot_trace()[0]
     if truth is not None:

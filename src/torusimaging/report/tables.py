@@ -6,9 +6,6 @@ import numpy as np
 from ..mock import MockSurvey
 from ..results import DERIVED, Fit
 
-# chi^2 per pixel beyond which a fit is called poor: 1e3 pixels scatter by 0.045 about 1.
-POOR = 1.5
-
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
@@ -62,11 +59,7 @@ def describe(fit: Fit) -> str:
         lines.insert(1, fit.state.verdict)
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
-    if fit.chi2_per_pixel > POOR:
-        lines.append(
-            "That is far from 1: the errors or the model do not describe this map, and the "
-            "uncertainties are too small."
-        )
+    lines += [f"Careful: {problem}" for problem in fit.problems]
     if names := fit.model.set_by_prior(fit.params, fit.data, fit.bounds):
         text = "; ".join(fit.model.meaning(name) for name in names)
         lines.append(
