@@ -27,7 +27,7 @@ def main(simulations: int = 200, sampler: str = "nuts", *models: str) -> None:
     for model in models or ("potential", "spline"):
         fit = oti.fit_map(binned, model=model)
         begin = time.perf_counter()
-        result = oti.calibrate(fit, simulations, sampler, progress=True)
+        result = oti.calibrate(fit, simulations, sampler, num_steps=1000, progress=True)
         seconds = time.perf_counter() - begin
         print(f"\n{model}, {sampler}: {seconds / simulations:.2f} s for a simulation on all cores")
         print(result.text, flush=True)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .results import Fit
-from .simulations import Problem, run
+from .simulations import SAMPLERS, Problem, run
 from .storage import write_complete
 
 ROWS = ("index", "ranks", "z", "sd", "quality", "ess", "seconds", "failures")
@@ -61,7 +61,7 @@ class Calibration:
     @property
     def n_unreliable(self) -> int:
         """Simulations, kept in the ranks, with R-hat above 1.05 or Pareto k above 0.7."""
-        limit = 1.05 if self.settings["sampler"] == "nuts" else 0.7
+        limit = 0.7 if self.settings["sampler"] == "laplace" else 1.05
         return int(np.sum(~(self.quality[self.good] <= limit)))
 
     @property
@@ -98,7 +98,8 @@ class Calibration:
     def text(self) -> str:
         """The result in words and one line for each quantity."""
         n, failed, weak = len(self.ranks), self.n_failed, self.n_unreliable
-        limit = "R-hat above 1.05" if self.settings["sampler"] == "nuts" else "Pareto k above 0.7"
+        laplace = self.settings["sampler"] == "laplace"
+        limit = "Pareto k above 0.7" if laplace else "R-hat above 1.05"
         reasons = [
             f"Simulation {i} failed: {reason}"
             for i, reason in zip(self.index, self.failures, strict=True)
@@ -181,8 +182,9 @@ def calibrate(
     Parameters
     ----------
     fit : a fit of the user's map: its model, prior, bounds, start, pixels and errors are used
-    sampler : "nuts", two chains of `num_warmup` and `num_steps`, or "laplace", the reweighted
-        normal approximation with 2 `num_steps` draws
+    sampler : "nuts", two chains of `num_warmup` and `num_steps`; "laplace", the reweighted normal
+        approximation with 2 `num_steps` draws; "auto", the latter where it is reliable and worth
+        400 draws, and NUTS elsewhere: a choice that the data make, so the ranks stay uniform
     seed : the result depends on it alone, not on `processes` or their order
     processes : worker processes, by default one for each core.  A script that is run must call
         this below ``if __name__ == "__main__":`` unless it is 1
@@ -203,8 +205,10 @@ def calibrate(
     processes = (os.cpu_count() or 1) if processes is None else processes
     if not isinstance(fit, Fit):
         raise ValueError(f"fit must be a Fit, as fit_map returns, but {fit!r} was given.")
-    if sampler not in ("nuts", "laplace"):
-        raise ValueError(f"sampler must be nuts or laplace, but {sampler!r} was given.")
+    if sampler not in SAMPLERS:
+        raise ValueError(
+            f"sampler must be one of {', '.join(SAMPLERS)}, but {sampler!r} was given."
+        )
     check_numbers(
         simulations=simulations,
         num_warmup=num_warmup,

@@ -103,9 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--simulations", type=int, default=200, help="simulated maps (default: 200)")
     check.add_argument(
         "--sampler",
-        choices=("nuts", "laplace"),
+        choices=("nuts", "laplace", "auto"),
         default="nuts",
-        help="two NUTS chains, or the reweighted normal approximation (default: nuts)",
+        help="two NUTS chains, the reweighted normal approximation, or that where it is reliable "
+        "(default: nuts)",
     )
     check.add_argument("--processes", type=int, help="worker processes (default: one for a core)")
     check.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")

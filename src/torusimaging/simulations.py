@@ -25,6 +25,8 @@ from .results import Fit
 
 HEIGHTS, SURFACE = (0.25, 0.5, 1.0), 1.1  # kpc
 CHAINS, RETRIES, PRIOR_DRAWS = 2, 4, 1000
+SAMPLERS = ("nuts", "laplace", "auto")
+WORTH = 400  # independent draws that make "auto" content with the normal approximation
 
 
 class Problem(NamedTuple):
@@ -126,14 +128,15 @@ def _posterior(problem: Problem, data: dict, rng: np.random.Generator):
     for start in (problem.start, *map(problem.layout.unflatten, problem.others[picks])):
         try:
             best = model.optimize(start, bounds=problem.bounds, **data).params
-            if settings["sampler"] == "nuts":
-                state, samples = model.mcmc_run_label(
-                    data, best, problem.bounds, seed, steps, settings["num_warmup"], CHAINS
-                )
-            else:
+            if settings["sampler"] != "nuts":
                 state, samples = model.laplace_run_label(
                     data, best, problem.bounds, seed, CHAINS * steps
                 )
+                if settings["sampler"] == "laplace" or (state.reliable and state.ess >= WORTH):
+                    return state, samples, ""
+            state, samples = model.mcmc_run_label(
+                data, best, problem.bounds, seed, steps, settings["num_warmup"], CHAINS
+            )
             return state, samples, ""
         except (ValueError, RuntimeError) as error:
             failure = failure or " ".join(str(error).split())
