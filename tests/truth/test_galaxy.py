@@ -95,12 +95,15 @@ def test_bad_input(survey_fit):
         oti.compare_actions(fit, survey.potential, z, v, method="staeckel")
     with pytest.raises(ValueError, match="lacks theta, Omega"):
         oti.compare_actions(fit, {"J": survey.J[:3]}, z, v)
-    with pytest.raises(ValueError, match="R must be given"):
+    with pytest.raises(ValueError, match="three dimensions, not a Potential1D"):
         oti.compare_actions(fit, survey.potential, z, v, method="agama")
+    galpy = type("Disc", (), {"__module__": "galpy.potential"})()
+    with pytest.raises(ValueError, match="R must be given"):
+        oti.compare_actions(fit, galpy, z, v)
     try:
         import agama  # noqa: F401
     except ImportError:
         with pytest.raises(ValueError, match="Agama is not installed"):
-            oti.compare_actions(fit, survey.potential, z, v, R=8 * u.kpc, method="agama")
+            oti.compare_actions(fit, galpy, z, v, R=8 * u.kpc, method="agama")
     far = oti.compare_actions(fit, survey.potential, [0.1, np.nan] * u.kpc, [0, 0] * u.km / u.s)
     assert list(far.table["flag"]) == [0, 2] and np.isnan(far.table["J_ref"][1])

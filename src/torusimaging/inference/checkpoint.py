@@ -81,7 +81,8 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with np.load(path) as file:
+            # From memory: a damaged file is not left open.
+            with np.load(io.BytesIO(path.read_bytes())) as file:
                 return [file[f"arr_{i}"] for i in range(len(file.files))]
         except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
             raise ValueError(

@@ -104,7 +104,8 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
     arXiv:1507.02646).  A draw where the density is not finite has no weight.
     """
     rng = np.random.default_rng(seed)
-    sizes = [size - 2 * (size // STAGES), *[size // STAGES] * (STAGES - 1)]
+    later = size // STAGES
+    sizes = [size - later * (STAGES - 1), *[later] * (STAGES - 1)]
     mean, covariance, heavy = np.zeros(d), np.eye(d), np.inf
     ratio, ln_weights, k = np.zeros(0), np.zeros(0), np.nan
     draws, logdensity, proposals = np.zeros((0, d)), np.zeros(0), []

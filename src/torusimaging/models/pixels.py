@@ -96,7 +96,7 @@ def places_of(data: dict) -> tuple[u.Quantity, u.Quantity]:
     return _place(data, "pos", "gaussian"), _place(data, "vel", "gaussian")
 
 
-def _place(data: dict, name: str, kind: str) -> u.Quantity:
+def _place(data: dict, name: str, kind: str):
     mean = data.get(f"{name}_mean") if kind == "gaussian" else None
     return data[name] if mean is None else mean
 
