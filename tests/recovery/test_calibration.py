@@ -170,7 +170,7 @@ def test_figure(result):
 def test_bad_input(fit, tmp_path):
     for options, message in [
         ({"simulations": 9}, "simulations must be a whole number of at least 10"),
-        ({"sampler": "mcmc"}, "sampler must be nuts or laplace"),
+        ({"sampler": "mcmc"}, "sampler must be one of nuts, laplace, auto"),
         ({"processes": 0}, "processes must be"),
         ({"num_steps": 10.5}, "num_steps must be"),
         ({"seed": -1}, "seed must be"),

@@ -1,4 +1,5 @@
-from .density import FreeDensity, Layer, LayeredDensity, UserDensity, solar_layers
+from .density import FreeDensity, UserDensity
+from .layers import Layer, LayeredDensity, solar_layers
 from .potential import TorusImaging1DPotential
 from .spline import TorusImaging1DSpline
 from .user import TorusImaging1D

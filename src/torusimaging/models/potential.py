@@ -23,14 +23,12 @@ from .density import (
     DENSITY,
     DensityForm,
     FreeDensity,
-    Layer,
-    LayeredDensity,
     UserDensity,
     check_positive,
     reference_density,
-    solar_layers,
 )
 from .knots import choose_knots
+from .layers import Layer, LayeredDensity, solar_layers
 from .pixels import read_map
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at

@@ -1,0 +1,280 @@
+"""The verbs that fit and sample a model."""
+
+import os
+import time
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..inference import laplace, nuts, optimize
+from ..inference.checkpoint import Checkpoint
+from ..priors import Bounds, Layout, make_bounds, unpack_bounds
+from . import prior
+from .identity import identity_of
+from .objectives import (
+    OBJECTIVES,
+    RESIDUALS,
+    ln_whitened,
+    minus_ln_posterior_free,
+    minus_ln_prior_free,
+)
+from .pixels import pad, read_map, require_x64
+from .posterior import Posterior, evaluate
+from .samples import LaplaceState, Samples, SampleState
+
+
+class Inference(Posterior):
+    """A posterior that can be maximised, sampled and expanded (abstract)."""
+
+    def optimize(
+        self,
+        params0: dict,
+        objective: str = "gaussian",
+        bounds: dict | tuple | None = None,
+        max_steps: int = 256,
+        throw: bool = True,
+        **data,
+    ) -> optimize.OptimizeResult:
+        """Maximise the posterior from `params0`; neither it nor `bounds` is changed.
+
+        By Levenberg-Marquardt, for counts on the roots of their deviance; with a user's own
+        regularisation, or priors that are not normal, by BFGS.  Both work on the free vector that
+        the bounds are mapped to.
+
+        Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
+        state's sentence where the optimiser did not converge.
+        """
+        require_x64()
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"objective must be one of {', '.join(OBJECTIVES)}, but {objective!r} was given."
+            )
+        pixels = read_map(data, objective)
+        params0 = self.floats(params0)
+        layout = Layout.of(params0)
+        limits = make_bounds(layout, params0, bounds, self.given)
+        args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
+        start = limits.free(layout.flatten(params0))
+        if self.is_least_squares:
+            z, steps, good = optimize.minimise_squares(RESIDUALS[objective], start, args, max_steps)
+        else:
+            z, steps, good = optimize.minimise(OBJECTIVES[objective], start, args, max_steps)
+        value = evaluate(OBJECTIVES[objective], z, args)
+        # At a bound z runs to infinity: the optimum is then put just inside.
+        z, limited = limits.inside(z)
+        names = [n for n, end in zip(layout.names(), limited, strict=True) if end]
+        state = optimize.describe(float(value), int(steps), bool(good), names)
+        if throw and not state.success:
+            raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
+        params = jax.tree.map(np.asarray, layout.unflatten(limits.constrain(z)))
+        return optimize.OptimizeResult(params, state)
+
+    def mcmc_run_label(
+        self,
+        bdata: dict,
+        p0: dict,
+        bounds: dict | tuple | None = None,
+        rng_seed: int = 0,
+        num_steps: int = 1000,
+        num_warmup: int = 1000,
+        num_chains: int = 4,
+        progress: bool | Callable[[nuts.Progress], None] = False,
+        checkpoint: str | os.PathLike | None = None,
+        resume: bool = False,
+    ) -> tuple[SampleState, Samples]:
+        """Sample the posterior of a binned label with several NUTS chains from near `p0`.
+
+        `p0` should be the optimum: the chains start from, and are preconditioned by, the normal
+        approximation there.  Returns (state, samples): samples behave as a list of parameter
+        dictionaries, all chains end to end; state holds ``logdensity``, R-hat, effective sample
+        sizes, divergences and a verdict in words.  `progress` shows a bar on a terminal, or is
+        called with an `inference.Progress`.
+
+        `checkpoint` is a folder that keeps finished blocks of steps: after a kill at any moment
+        the same call with ``resume=True`` ends with the same draws, bit by bit.  A folder of other
+        data, model or settings is refused.  It is removed at the end.
+
+        Raises ``ValueError`` for numbers below 1, a start of no probability, and checkpoints that
+        do not fit; `inference.Interrupted`, a ``KeyboardInterrupt``, on Ctrl-C.
+        """
+        require_x64()
+        numbers = {"num_chains": num_chains, "num_steps": num_steps, "num_warmup": num_warmup}
+        for name, n in numbers.items():
+            if not isinstance(n, int | np.integer) or n < 1:
+                raise ValueError(
+                    f"{name} must be a whole number of at least 1, but {n!r} was given."
+                )
+        if resume and checkpoint is None:
+            raise ValueError("resume needs the checkpoint to go on from.")
+        kept = None
+        if checkpoint is not None:
+            identity = identity_of(self, bdata, bounds, numbers | {"seed": rng_seed})
+            kept = Checkpoint(checkpoint, identity, resume)
+        try:
+            state, samples = self._run_nuts(bdata, p0, bounds, rng_seed, numbers, progress, kept)
+        finally:
+            if kept is not None:
+                kept.close()
+        if kept is not None:
+            kept.remove()
+        return state, samples
+
+    def _run_nuts(self, bdata, p0, bounds, rng_seed, numbers, progress, kept):
+        num_chains, num_steps, num_warmup = numbers.values()
+        layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
+        if kept is not None:
+            # The very numbers of the first call: a last bit would change every draw.
+            if (found := kept.load("whitening")) is None:
+                kept.save("whitening", [np.asarray(centre), np.asarray(factor)])
+            else:
+                centre, factor = map(jnp.asarray, found)
+        key_start, key_run = jax.random.split(jax.random.key(rng_seed))
+        starts = jax.random.normal(key_start, (num_chains, layout.size))
+        seed = int(jax.random.randint(key_run, (), 0, 2**31 - 1))
+        chains = nuts.sample_nuts(
+            ln_whitened,
+            (centre, factor, args),
+            starts,
+            seed,
+            num_warmup,
+            num_steps,
+            progress,
+            checkpoint=kept,
+        )
+        free = centre + jnp.asarray(chains.draws) @ factor.T
+        draws = np.asarray(_constrain(limits, free.reshape(-1, layout.size)))
+        return SampleState.of(chains, draws.reshape(free.shape), layout), Samples(draws, layout)
+
+    def laplace_run_label(
+        self,
+        bdata: dict,
+        p0: dict,
+        bounds: dict | tuple | None = None,
+        rng_seed: int = 0,
+        num_draws: int = 1000,
+    ) -> tuple[LaplaceState, Samples]:
+        """Draws of the posterior of a binned label by importance sampling about the optimum `p0`.
+
+        Draws of the normal approximation at `p0` are weighted to the posterior, the weights'
+        tail is smoothed, and `num_draws` are picked by them, so that all count alike.  Returns
+        (state, samples) as `mcmc_run_label` does; the state's Pareto k says whether to trust them.
+
+        Raises ``ValueError`` where the curvature at `p0` is not positive or num_draws < 4.
+        """
+        require_x64()
+        if num_draws < 4:
+            raise ValueError(f"num_draws must be at least 4, but {num_draws} was given.")
+        begin = time.perf_counter()
+        layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
+        found = laplace.weigh_normal(
+            ln_whitened, (centre, factor, args), layout.size, max(2 * num_draws, 1000), rng_seed
+        )
+        # Systematic resampling: a draw of weight w is picked floor or ceil of num_draws w times.
+        rng = np.random.default_rng([rng_seed, 1])
+        steps = (rng.random() + np.arange(num_draws)) / num_draws
+        total = np.cumsum(np.exp(found.ln_weights))
+        picks = rng.permutation(np.minimum(np.searchsorted(total, steps), total.size - 1))
+        free = centre + jnp.asarray(found.draws[picks]) @ factor.T
+        draws = np.asarray(_constrain(limits, free))
+        seconds = time.perf_counter() - begin
+        state = LaplaceState.of(found.logdensity[picks], found.pareto_k, found.ess, seconds)
+        return state, Samples(draws, layout)
+
+    def _problem(self, bdata: dict, params: dict, bounds: dict | tuple | None):
+        """(layout, bounds, free parameters, arguments of the objectives) of a binned label."""
+        params = self.floats(params)
+        layout = Layout.of(params)
+        limits = make_bounds(layout, params, bounds, self.given)
+        args = (self, limits, layout, pad(read_map(bdata)))
+        return layout, limits, limits.free(layout.flatten(params)), args
+
+    def _preconditioned(self, bdata: dict, p0: dict, bounds: dict | tuple | None):
+        """The same, with the root of the covariance at the optimum `p0` before the last."""
+        layout, limits, centre, args = self._problem(bdata, p0, bounds)
+        near, limited = limits.inside(centre, 6.0)
+        if any(limited):
+            # An optimum at a bound has no curvature there; that of the free vector lies inside.
+            centre, _, _ = optimize.minimise(minus_ln_posterior_free, near, args, 256)
+        factor = laplace.laplace_factor(minus_ln_posterior_free, centre, args)
+        return layout, limits, centre, factor, args
+
+    def draw_prior(
+        self, params: dict, bounds: dict | tuple | None, size: int, seed: int = 0
+    ) -> Samples:
+        """Independent draws of the prior, of the structure of `params`, inside `bounds`.
+
+        Raises ``ValueError`` for a prior that cannot be drawn from: a parameter with neither a
+        distribution nor two bounds, a user's regularisation, the published one.
+        """
+        params = self.floats(params)
+        layout = Layout.of(params)
+        limits = make_bounds(layout, params, bounds, self.given)
+        return Samples(prior.Prior.of(self, params, layout, limits).draw(size, seed), layout)
+
+    def set_by_prior(
+        self, params: dict, bdata: dict, bounds: dict | tuple | None = None
+    ) -> list[str]:
+        """Names of the parameters about which the data say next to nothing, given the others.
+
+        Those along which minus the ln likelihood of the binned label is less than a hundredth as
+        curved at the optimum `params` as minus the ln prior.
+        """
+        layout, _, centre, args = self._problem(bdata, params, bounds)
+        prior = laplace.curvature(minus_ln_prior_free, centre, args)
+        both = laplace.curvature(minus_ln_posterior_free, centre, args)
+        return [n for n, p, b in zip(layout.names(), prior, both, strict=True) if b - p < 0.01 * p]
+
+    def get_crlb(
+        self, params: dict, data: dict, objective: str = "gaussian", inv: bool = False
+    ) -> np.ndarray:
+        """Covariance of the parameters (the inverse curvature of the objective at `params`).
+
+        With ``inv=True`` the curvature (Fisher) matrix itself.  Rows follow
+        ``Layout.of(params).names()``.  Raises ``ValueError`` where the curvature is not positive:
+        a negative variance is never reported as zero.
+        """
+        params = self.floats(params)
+        layout = Layout.of(params)
+        pixels = read_map(data, objective)
+        pixels = pixels if objective == "poisson" else pad(pixels)
+        args = (self, make_bounds(layout, params, None, self.given), layout, pixels)
+        factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
+        cov = np.asarray(factor @ factor.T)
+        return np.linalg.inv(cov) if inv else cov
+
+    def get_crlb_uncertainties(self, params: dict, data: dict, objective: str = "gaussian") -> dict:
+        """Standard deviations of the parameters, nested like them (see `get_crlb`)."""
+        cov = self.get_crlb(params, data, objective)
+        layout = Layout.of(self.floats(params))
+        return jax.tree.map(np.asarray, layout.unflatten(jnp.sqrt(jnp.diag(cov))))
+
+    def get_crlb_error_samples(
+        self,
+        params: dict,
+        data: dict,
+        size: int = 1,
+        seed: int | None = None,
+        objective: str = "gaussian",
+        list_of_samples: bool = True,
+    ):
+        """Draws from the normal distribution that `get_crlb` describes, around `params`.
+
+        A sequence of `size` parameter dictionaries, or one dictionary of stacked arrays.
+        """
+        cov = self.get_crlb(params, data, objective)
+        params = self.floats(params)
+        layout = Layout.of(params)
+        rng = np.random.default_rng(seed)
+        draws = rng.multivariate_normal(np.asarray(layout.flatten(params)), cov, size=size)
+        return Samples(draws, layout) if list_of_samples else layout.unflatten(draws)
+
+    unpack_bounds = staticmethod(unpack_bounds)
+
+
+@eqx.filter_jit
+def _constrain(bounds: Bounds, z: Array) -> Array:
+    return jax.vmap(bounds.constrain)(z)

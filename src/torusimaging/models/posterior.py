@@ -1,0 +1,185 @@
+"""The posterior of a model: what it makes of parameters, its priors, likelihoods, objectives."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .. import distributions, likelihoods
+from ..foliation import FourierFoliation, PotentialFoliation
+from ..priors import Layout, check_structure, make_bounds
+from ..units import plain_parameter
+from . import prior
+from .objectives import OBJECTIVES
+from .pixels import Map, read_map
+
+
+class Posterior(eqx.Module):
+    """A label on the orbits of a foliation, with a prior of the parameters (abstract).
+
+    `given` holds the user's own priors by the name of what they are for (see `with_priors`).
+    """
+
+    given: dict[str, distributions.Distribution]
+
+    @abc.abstractmethod
+    def foliation(self, params: dict) -> FourierFoliation | PotentialFoliation:
+        """The orbits for a set of parameters."""
+
+    @abc.abstractmethod
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+
+    @abc.abstractmethod
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the default prior, each a normal distribution of the parameters it names.
+
+        As residuals, whose squares, halved, are minus the ln of the factor.  One may depend on
+        parameters of others.
+        """
+
+    @abc.abstractmethod
+    def template(self) -> dict | None:
+        """Parameters of the right shape; None where the model cannot know it."""
+
+    def constraints(self, params: dict) -> Array:
+        """Residuals that are zero where the parameters make a possible model; none here."""
+        return jnp.zeros(0)
+
+    def regularization(self, params: dict) -> Array:
+        """A user's own term of minus the ln prior; nothing here."""
+        return jnp.zeros(())
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the prior is a sum of squares between limits, as Levenberg-Marquardt needs."""
+        return all(map(distributions.is_square, self.given.values()))
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior but for `penalty`.
+
+        A given prior takes the place of the default factors that it covers, and multiplies one
+        of which it names an entry.
+        """
+        places = [distributions.Place.of(name) for name in self.given]
+        terms = [
+            factor
+            for name, factor in self.prior_factors(params).items()
+            if not any(p.covers(distributions.Place.of(name)) for p in places)
+        ]
+        terms += [
+            distributions.normal_residuals(given, distributions.entry(params, name))
+            for name, given in self.given.items()
+            if distributions.is_normal(given)
+        ]
+        return jnp.concatenate([*terms, self.constraints(params)])
+
+    def penalty(self, params: dict) -> Array:
+        """The terms of minus the ln prior that are no sums of squares."""
+        total = self.regularization(params)
+        for name, given in self.given.items():
+            if not distributions.is_square(given):
+                total -= distributions.ln_density(given, distributions.entry(params, name))
+        return total
+
+    @property
+    def priors(self) -> dict[str, distributions.Distribution]:
+        """The distributions whose product is the prior, by the name of their parameter.
+
+        Default ones as numpyro normals, each marginalised over the others.  Parameters that are
+        missing are uniform between their bounds; `constraints` come on top, and so does the
+        published regularisation, which is no distribution.
+        """
+        return prior.marginals(self)
+
+    def with_priors(self, priors: dict[str, distributions.Distribution]) -> "Posterior":
+        """The model with further priors, numpyro distributions by the name of their parameter.
+
+        Names are those of `priors`, of any other part of the parameters (``pos0``,
+        ``density_params.ln_rho``) or of one entry (``density_params.ln_rho[0]``).  A prior takes
+        the place of the default one that it covers; a prior for a single entry multiplies it.
+        Raises ``ValueError`` for anything but distributions.
+        """
+        new = self.given | distributions.as_arrays(priors)
+        return eqx.tree_at(lambda model: model.given, self, new, is_leaf=lambda x: x is self.given)
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that make no model; all do here."""
+        return None
+
+    def floats(self, params: dict) -> dict:
+        """A copy of the caller's parameters as float arrays; the caller's are never touched.
+
+        Quantities are taken for pos0 and vel0.  Raises ``ValueError`` for a part that is missing,
+        unknown, of the wrong shape or not finite, and for parameters that make no model.
+        """
+        if not isinstance(params, dict):
+            raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
+        if missing := [name for name in self.parts if name not in params]:
+            raise ValueError(
+                f"params must have {', '.join(self.parts)}, but {', '.join(missing)} is missing."
+            )
+        check_structure(params, self.template(), self.parts)
+        out = jax.tree_util.tree_map_with_path(
+            lambda path, x: jnp.asarray(plain_parameter(x, str(path[0].key))), params
+        )
+        for name, x in distributions.leaves_of(out).items():
+            if not np.all(np.isfinite(x)):
+                raise ValueError(f"params must be finite, but {name} is {np.asarray(x)}.")
+        self.check(out)
+        return out
+
+    def label_at(self, pos: Array, vel: Array, params: dict) -> Array:
+        """The label at plain positions (kpc) and velocities (kpc/Myr); shape of the input."""
+        return self.label_of_radius(self.foliation(params).radius(pos, vel), params)
+
+    def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
+        """Normalised ln likelihood of pixel means with normal errors.
+
+        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known.
+        """
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        data = read_map(data | means)
+        fit = evaluate_label(self, self.floats(params), data.pos, data.vel)
+        return float(likelihoods.ln_gaussian(fit, data.label, data.label_err))
+
+    def ln_poisson_likelihood(self, params: dict, pos, vel, counts) -> float:
+        """Normalised ln likelihood of pixel counts, whose ln rate is the model's label."""
+        data = read_map({"pos": pos, "vel": vel, "counts": counts}, "poisson")
+        fit = evaluate_label(self, self.floats(params), data.pos, data.vel)
+        return float(likelihoods.ln_poisson(fit, data.label))
+
+    def objective_gaussian(self, params: dict, pos, vel, label, label_err, **means) -> float:
+        """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        return self._objective("gaussian", params, read_map(data | means))
+
+    def objective_poisson(self, params: dict, pos, vel, counts) -> float:
+        """Minus the ln posterior of counts up to a constant."""
+        data = read_map({"pos": pos, "vel": vel, "counts": counts}, "poisson")
+        return self._objective("poisson", params, data)
+
+    def _objective(self, kind: str, params: dict, data: Map) -> float:
+        params = self.floats(params)
+        layout = Layout.of(params)
+        bounds = make_bounds(layout, params, None, self.given)
+        x = layout.flatten(params)
+        return float(evaluate(OBJECTIVES[kind], x, (self, bounds, layout, data)))
+
+
+@eqx.filter_jit
+def evaluate(objective, z, args):
+    return objective(z, args)
+
+
+@eqx.filter_jit
+def evaluate_label(model, params, pos, vel):
+    return model.label_at(pos, vel, params)
