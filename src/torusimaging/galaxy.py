@@ -55,7 +55,7 @@ class ActionComparison:
             for draw in self.draws
         ]
         sd = np.std(medians, axis=0, ddof=1) if len(medians) > 1 else np.full(3, np.nan)
-        return QTable(
+        table = QTable(
             {"quantity": list(values), "median": middle, "sd": sd, "scatter": (high - low) / 2},
             meta={
                 "reference": self.reference,
@@ -63,6 +63,9 @@ class ActionComparison:
                 "n_left_out": int((~good).sum()),
             },
         )
+        for name in table.colnames[1:]:
+            table[name].info.format = ".4g"
+        return table
 
     def plot(self) -> tuple[Figure, NDArray]:
         """Three panels: J, theta and Omega of the model against the reference."""
