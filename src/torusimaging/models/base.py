@@ -34,7 +34,7 @@ class OrbitModel(Inference):
         """What a parameter stands for, in words; its name where there are none."""
         return name
 
-    def getevaluate_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
+    def get_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
         """The model's label at (pos, vel), quantities of one shape; an array of that shape."""
         p, v = _plane(pos, vel)
         return np.asarray(evaluate_label(self, self.floats(params), p, v))
