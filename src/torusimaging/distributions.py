@@ -36,7 +36,7 @@ class Place(NamedTuple):
         first, colon, _ = rest.rstrip("]").partition(":")
         return cls(leaf, int(first), None if colon else int(first) + 1)
 
-    def of_leaf(self, x: Array) -> Array:
+    def of_leaf(self, x: Array | np.ndarray) -> Array | np.ndarray | np.number:
         """The part of a leaf: a scalar for ``leaf[i]``."""
         if self.start is None:
             return x
@@ -61,7 +61,7 @@ def leaves_of(params: dict, prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def entry(params: dict, name: str) -> Array:
+def entry(params: dict, name: str) -> Any:
     """The parameters that `name` points to."""
     place = Place.of(name)
     return place.of_leaf(jnp.asarray(leaves_of(params)[place.leaf]))
@@ -100,7 +100,7 @@ def normal_residuals(given: Distribution, x: Array) -> Float[Array, " n"]:
     return jax.scipy.linalg.solve_triangular(given.scale_tril, x - given.loc, lower=True)
 
 
-def ln_density(given: Distribution, x: Array) -> Float[Array, ""]:
+def ln_density(given: Distribution, x: Array | np.ndarray | np.number) -> Float[Array, ""]:
     """The normalised ln density of all of x."""
     return jnp.sum(given.log_prob(x))
 
