@@ -1,18 +1,16 @@
 """Simulation-based calibration: whether posteriors of maps like the user's hold what they say."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 from astropy.table import QTable, Table
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .models.identity import digest, model_digest
 from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .results import Fit
@@ -218,8 +216,8 @@ def calibrate(
     )
     settings = {
         "model": type(fit.model).__name__,
-        "map": _digest(fit.data),
-        "prior, bounds and start": _digest((fit.model, fit.bounds, fit.start)),
+        "map": digest({name: getattr(x, "value", x) for name, x in fit.data.items()}),
+        "prior, bounds and start": digest((model_digest(fit.model), fit.bounds, fit.start)),
         "sampler": sampler,
         "num_warmup": num_warmup,
         "num_steps": num_steps,
@@ -259,18 +257,6 @@ def check_numbers(**numbers) -> None:
             raise ValueError(
                 f"{name} must be a whole number of at least {least[name]}, but {value!r} was given."
             )
-
-
-def _digest(tree) -> str:
-    """A short number that differs between different arrays and settings."""
-    leaves = jax.tree.leaves(tree)
-    parts = [np.ascontiguousarray(np.asarray(getattr(x, "value", x))).tobytes() for x in leaves]
-    if isinstance(tree, tuple):
-        try:
-            parts.append(json.dumps(tree[0].settings()).encode())
-        except (AttributeError, ValueError):
-            pass  # Models of a user's own functions have no settings on file.
-    return hashlib.sha256(b"|".join(parts)).hexdigest()[:16]
 
 
 def _resume(old: Calibration, settings: dict, path) -> dict[int, dict]:

@@ -1,6 +1,7 @@
 """What a run is of: short digests of data, model and bounds, for checkpoints."""
 
 import hashlib
+import json
 from importlib import metadata
 
 import jax
@@ -21,11 +22,20 @@ def digest(tree) -> str:
     return out.hexdigest()[:12]
 
 
+def model_digest(model) -> str:
+    """The digest of a model's arrays and, where it has them, of its settings."""
+    try:
+        settings = json.dumps(model.settings())
+    except (AttributeError, ValueError):
+        settings = ""  # Models of a user's own functions have no settings on file.
+    return digest((jax.tree.leaves(model), settings))
+
+
 def identity_of(model, bdata: dict, bounds, settings: dict) -> dict:
     """Settings, digests of data, model and bounds, and the versions that decide the draws."""
     return settings | {
         "data": digest(tuple(read_map(bdata).__dict__.values())),
-        "model": f"{type(model).__name__} {digest(jax.tree.leaves(model))}",
+        "model": f"{type(model).__name__} {model_digest(model)}",
         "bounds": digest(bounds),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
