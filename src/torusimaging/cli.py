@@ -178,6 +178,7 @@ def _demo(options) -> int:
     from . import data, mock
     from .report.folder import prepare_folder
     from .results import fit_map
+    from .storage import in_use
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -188,7 +189,7 @@ def _demo(options) -> int:
     import astropy.units as u
     import numpy as np
 
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
         bar.start("simulating stars")
         survey = mock.draw_stars(
             options.stars,
@@ -214,18 +215,19 @@ def _fit(options) -> int:
     from . import data
     from .report.folder import prepare_folder
     from .results import fit_map
+    from .storage import in_use
 
     _check_sampling(options)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
     # The optimum waits here until the draws are done, for `oti sample` to go on from.
     partial = folder.with_name(f"{folder.name}.partial")
-    if partial.exists():
-        raise ValueError(
-            f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} --resume "
-            f"--out {folder}` goes on with it; remove it to begin anew."
-        )
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
+        if partial.exists():
+            raise ValueError(
+                f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} "
+                f"--resume --out {folder}` goes on with it; remove it to begin anew."
+            )
         bar.start("fitting (compiles first)")
         fit = fit_map(binned, options.frame, options.model)
         partial.mkdir()
@@ -240,6 +242,7 @@ def _sample(options) -> int:
     from .inference.checkpoint import read_identity
     from .report.folder import prepare_folder
     from .results import load
+    from .storage import in_use
 
     path = Path(options.fit)
     fit = load(path)
@@ -259,7 +262,7 @@ def _sample(options) -> int:
             setattr(options, name, value)
     _check_sampling(options)
     folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
         fit = _draw(fit, options, bar, path, folder, options.resume)
         code = _report(fit, bar, folder, fit.data, None)
     if path.parent.name == f"{folder.name}.partial":

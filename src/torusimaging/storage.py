@@ -1,11 +1,13 @@
 """The one netCDF file that holds a fit: an xarray DataTree in the ArviZ layout."""
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import xarray as xr
 
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
+from .models.identity import data_digest
 from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
@@ -29,7 +32,8 @@ def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
     tree = _to_tree(fit)
     tree.attrs["digest"] = _digest(tree)
-    return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
+    with in_use(Path(path)):
+        return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
 
 
 def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
@@ -55,6 +59,33 @@ def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> P
         Path(name).unlink(missing_ok=True)
         raise
     return path
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Keep other processes from writing `path`, a file or folder, by a lock file beside it.
+
+    Raises ``OSError`` where another process keeps it, or the folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        file = open(lock, "w")
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
+    with file:
+        try:
+            # The system takes the lock back from a process that dies.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its keeper may have removed the file between the two calls.
+            free = lock.exists() and lock.stat().st_ino == os.fstat(file.fileno()).st_ino
+        except OSError:
+            free = False
+        if not free:
+            raise OSError(f"{path} is being written by another process.")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike) -> dict:
@@ -127,6 +158,7 @@ def _to_tree(fit) -> xr.DataTree:
         "optimizer": json.dumps(fit.optimizer._asdict()),
         "settings": json.dumps(fit.settings or {}),
         "frame": fit.frame,
+        "data_digest": data_digest(fit.data),
         "versions": json.dumps(
             {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
         ),
