@@ -16,7 +16,7 @@ from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .results import Fit
 from .simulations import SAMPLERS, Problem, run
-from .storage import in_use, write_complete
+from .writing import in_use, write_complete
 
 ROWS = ("index", "ranks", "z", "sd", "quality", "ess", "seconds", "failures")
 FORMAT = "torusimaging calibration 1"
@@ -182,8 +182,8 @@ def calibrate(
     ----------
     fit : a fit of the user's map: its model, prior, bounds, start, pixels and errors are used
     sampler : "nuts", two chains of `num_warmup` and `num_steps`; "laplace", the reweighted normal
-        approximation with 2 `num_steps` draws; "auto", the latter where it is reliable and worth
-        400 draws, and NUTS elsewhere: a choice that the data make, so the ranks stay uniform
+        approximation with 2 `num_steps` draws; "auto", the latter where its Pareto k is below 0.7
+        and its efficiency above 0.3, and NUTS elsewhere: the data choose, so the ranks stay uniform
     seed : the result depends on it alone, not on `processes` or their order
     processes : worker processes, by default one for each core.  A script that is run must call
         this below ``if __name__ == "__main__":`` unless it is 1

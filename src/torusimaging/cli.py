@@ -178,7 +178,7 @@ def _demo(options) -> int:
     from . import data, mock
     from .report.folder import prepare_folder
     from .results import fit_map
-    from .storage import in_use
+    from .writing import in_use
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -215,7 +215,7 @@ def _fit(options) -> int:
     from . import data
     from .report.folder import prepare_folder
     from .results import fit_map
-    from .storage import in_use
+    from .writing import in_use
 
     _check_sampling(options)
     binned = data.read_map(options.map, options.label, options.scatter)
@@ -242,7 +242,7 @@ def _sample(options) -> int:
     from .inference.checkpoint import read_identity
     from .report.folder import prepare_folder
     from .results import load
-    from .storage import in_use
+    from .writing import in_use
 
     path = Path(options.fit)
     fit = load(path)

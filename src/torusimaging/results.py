@@ -71,9 +71,7 @@ class Fit:
     @property
     def chi2_per_pixel(self) -> float:
         """Mean squared residual of the optimum in units of the pixels' errors."""
-        places = places_of(self.data)
-        fit = self.model.get_label(*places, self.params)
-        return float(np.mean(((self.data["label"] - fit) / self.data["label_err"]) ** 2))
+        return chi2_per_pixel(self.model, self.data, self.params)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -209,6 +207,12 @@ class Fit:
         Raises ``OSError`` where the folder cannot be written.
         """
         return storage.write(self, path)
+
+
+def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
+    """Mean squared residual of the parameters' labels in units of the pixels' errors."""
+    fit = model.get_label(*places_of(data), params)
+    return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
 
 
 def _step(samples: Samples | None, most: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.cli import main
-from torusimaging.storage import in_use
+from torusimaging.writing import in_use
 
 FAST = ["--chains", "2", "--warmup", "60", "--draws", "30"]
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 import torusimaging as oti
 from torusimaging.models.identity import data_digest
-from torusimaging.storage import in_use
+from torusimaging.writing import in_use
 
 
 @pytest.fixture(scope="module")

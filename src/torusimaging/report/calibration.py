@@ -9,7 +9,7 @@ from tqdm import tqdm
 from .. import data, plot
 from ..calibration import Calibration, calibrate, check_numbers
 from ..results import fit_map
-from ..storage import in_use
+from ..writing import in_use
 from .folder import DPI, filled_folder, prepare_folder
 
 
