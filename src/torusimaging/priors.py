@@ -111,9 +111,9 @@ class Bounds(eqx.Module):
         Between two limits that is \|z\| <= most; with one, at minus infinity, z >= -most.
         """
         below, above = np.isfinite(self.lower), np.isfinite(self.upper)
-        z = np.asarray(z)
-        far = ((below | above) & (z < -most)) | (below & above & (z > most))
-        return jnp.asarray(np.where(far, np.clip(z, -most, most), z)), far.tolist()
+        at = np.asarray(z)
+        far = ((below | above) & (at < -most)) | (below & above & (at > most))
+        return jnp.where(far, jnp.clip(z, -most, most), z), far.tolist()
 
     def ln_jacobian(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """ln |dx/dz| of `constrain`."""
