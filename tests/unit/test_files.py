@@ -165,11 +165,24 @@ def test_what_paths_stand_for(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no table"):
         (tmp_path / "void").mkdir()
         expand(tmp_path / "void")
-    # Of a HATS catalogue, the partitions of its dataset and nothing else.
-    hats = tmp_path / "hats"
-    for name in ("hats.properties", "partition_info.csv", "dataset/_metadata"):
-        (hats / name).parent.mkdir(parents=True, exist_ok=True)
-        (hats / name).touch()
-    (hats / "dataset" / "Norder=0").mkdir()
-    (hats / "dataset" / "Norder=0" / "Npix=1.parquet").touch()
-    assert [p.name for p in expand(hats)] == ["Npix=1.parquet"]
+
+
+def test_hats_catalogues(tmp_path):
+    """Of a collection or a catalogue the partitions of its dataset, and nothing else."""
+    both = tmp_path / "both"
+    for name in ("stars", "stars_margin"):
+        for file in ("partition_info.csv", "dataset/_metadata", "dataset/Norder=0/Npix=1.parquet"):
+            (both / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (both / name / file).touch()
+        kind = "margin" if "margin" in name else "object"
+        (both / name / "hats.properties").write_text(f"#HATS catalog\ndataproduct_type={kind}\n")
+    stars = [both / "stars/dataset/Norder=0/Npix=1.parquet"]
+    with pytest.raises(ValueError, match="holds the HATS catalogue"):
+        expand(both)
+    (both / "collection.properties").write_text("hats_primary_table_url=stars\n")
+    assert expand(both) == expand(both / "stars") == stars
+    with pytest.raises(ValueError, match="is a HATS margin"):
+        expand(both / "stars_margin")
+    (both / "collection.properties").write_text("hats_primary_table_url=gone\n")
+    with pytest.raises(ValueError, match="without its catalogue"):
+        expand(both)
