@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 from astropy.table import Table
 
 
@@ -40,15 +39,6 @@ class CutFlow:
             raise ValueError(
                 f"no star is left after the cut '{name}', which removed the last {before}."
             )
-
-    def cut(self, name: str, keep: np.ndarray) -> np.ndarray:
-        """Record a cut and return the indices of the rows that it keeps, shape (n_left,).
-
-        Raises ``ValueError``, naming the cut, where none is left.
-        """
-        kept = np.flatnonzero(keep)
-        self.count(name, kept.size)
-        return kept
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -9,7 +9,7 @@ and L_z of disc stars are negative.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -22,6 +22,7 @@ from ..units import internal
 KMS = u.km / u.s
 # (1 mas/yr * 1 kpc).to("km/s", u.dimensionless_angles())
 TRANSVERSE = 4.740470463533349
+SPEEDS = ("v_x", "v_y", "v_z")
 CHUNK = 2**16  # stars at a time: the work arrays stay in the cache
 
 
@@ -143,6 +144,10 @@ class Galactocentric:
     v_y: u.Quantity
     v_z: u.Quantity
     frame: Frame
+
+    def take(self, kept: np.ndarray) -> "Galactocentric":
+        """The stars with the indices `kept`."""
+        return replace(self, **{k: getattr(self, k)[kept] for k in ("x", "y", "z", *SPEEDS)})
 
     @property
     def R(self) -> u.Quantity:

@@ -132,10 +132,7 @@ class Selection:
         return [*dict.fromkeys([*self.ranges, *own])]
 
     def column_cuts(self, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        """The cuts on the catalogue's columns: names and masks of the stars kept.
-
-        `columns` is looked up again for each cut, so that it may have lost the stars of the last.
-        """
+        """The cuts on the catalogue's columns: names and masks of the stars kept."""
         for name, (low, high) in self.ranges.items():
             yield f"{low:g} < {name} < {high:g}", (columns[name] > low) & (columns[name] < high)
         if self.polygon is not None:

@@ -1,0 +1,43 @@
+"""A folder with a catalogue's map, stars, cuts and a figure of the stars' places."""
+
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from ..catalog import Sample
+from ..data import write_map
+from ..data.files import write_table
+from ..plot import plot_places
+from .folder import DPI, filled_folder
+
+
+def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
+    """Write ``map.csv``, ``stars.parquet``, ``cuts.ecsv`` and ``places.png`` to `folder`.
+
+    `oti fit` reads the map, `torusimaging.data.files.open_table` the stars: every column with its
+    unit, and the frame, configuration and cuts in the table's metadata.  Everything is written
+    beside the folder first and moved in when complete.  Returns the files.
+
+    Raises ``OSError`` where the folder cannot be made or written, and ``ImportError`` without
+    pyarrow.
+    """
+    with filled_folder(folder) as (work, files):
+        write_map(sample.binned, work / "map.csv", sample.config.label[0], str(sample.frame))
+        write_table(work / "stars.parquet", _columns(sample), sample.meta)
+        cuts = sample.flow.table
+        cuts.meta = {"frame": str(sample.frame)}
+        cuts.write(work / "cuts.ecsv", format="ascii.ecsv")
+        figure, _ = plot_places(sample.places)
+        figure.savefig(work / "places.png", dpi=DPI)
+        plt.close(figure)
+    return files
+
+
+def _columns(sample: Sample) -> dict:
+    stars = sample.stars
+    own = {
+        name: values * stars.units[name] if name in stars.units else values
+        for name, values in stars.columns.items()
+    }
+    return own | sample.derived
