@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 from astropy.io import ascii as text_tables
 
-from ..atomic import write_complete
+from ..writing import write_complete
 
 # The unit of a column is the end of its name.
 LENGTHS = {"kpc": u.kpc, "pc": u.pc}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ..atomic import write_complete
+from ..writing import write_complete
 
 ALLSTAR_FILE = "allStarLite-dr17-synspec_rev1.fits"
 GAIA_FILE = "allStar-dr17-synspec-gaiadr3-gaiasourcelite.fits"
