@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,12 @@ from astropy.table import QTable, Table
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .models.identity import digest, model_digest
+from .models.identity import data_digest, digest, model_digest
 from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .results import Fit
 from .simulations import SAMPLERS, Problem, run
-from .storage import write_complete
+from .writing import in_use, write_complete
 
 ROWS = ("index", "ranks", "z", "sd", "quality", "ess", "seconds", "failures")
 FORMAT = "torusimaging calibration 1"
@@ -181,8 +182,8 @@ def calibrate(
     ----------
     fit : a fit of the user's map: its model, prior, bounds, start, pixels and errors are used
     sampler : "nuts", two chains of `num_warmup` and `num_steps`; "laplace", the reweighted normal
-        approximation with 2 `num_steps` draws; "auto", the latter where it is reliable and worth
-        400 draws, and NUTS elsewhere: a choice that the data make, so the ranks stay uniform
+        approximation with 2 `num_steps` draws; "auto", the latter where its Pareto k is below 0.7
+        and its efficiency above 0.3, and NUTS elsewhere: the data choose, so the ranks stay uniform
     seed : the result depends on it alone, not on `processes` or their order
     processes : worker processes, by default one for each core.  A script that is run must call
         this below ``if __name__ == "__main__":`` unless it is 1
@@ -216,7 +217,7 @@ def calibrate(
     )
     settings = {
         "model": type(fit.model).__name__,
-        "map": digest({name: getattr(x, "value", x) for name, x in fit.data.items()}),
+        "map": data_digest(fit.data),
         "prior, bounds and start": digest((model_digest(fit.model), fit.bounds, fit.start)),
         "sampler": sampler,
         "num_warmup": num_warmup,
@@ -239,7 +240,8 @@ def calibrate(
     bar = tqdm(total=simulations, disable=progress is not True, desc="SBC", unit="map")
     report = progress if callable(progress) else bar.update
     todo = [i for i in range(simulations) if i not in done]
-    with bar:
+    kept = nullcontext() if checkpoint is None else in_use(Path(checkpoint))
+    with kept, bar:
         report(simulations - len(todo))
         for row in run(problem, todo, min(processes, len(todo))):
             done[row["index"]] = row

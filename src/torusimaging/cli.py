@@ -205,6 +205,7 @@ def _demo(options) -> int:
     from . import data, mock
     from .report.folder import prepare_folder
     from .results import fit_map
+    from .writing import in_use
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -215,7 +216,7 @@ def _demo(options) -> int:
     import astropy.units as u
     import numpy as np
 
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
         bar.start("simulating stars")
         survey = mock.draw_stars(
             options.stars,
@@ -241,18 +242,19 @@ def _fit(options) -> int:
     from . import data
     from .report.folder import prepare_folder
     from .results import fit_map
+    from .writing import in_use
 
     _check_sampling(options)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
     # The optimum waits here until the draws are done, for `oti sample` to go on from.
     partial = folder.with_name(f"{folder.name}.partial")
-    if partial.exists():
-        raise ValueError(
-            f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} --resume "
-            f"--out {folder}` goes on with it; remove it to begin anew."
-        )
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
+        if partial.exists():
+            raise ValueError(
+                f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} "
+                f"--resume --out {folder}` goes on with it; remove it to begin anew."
+            )
         bar.start("fitting (compiles first)")
         frame = options.frame or binned.get("frame", "not stated")
         fit = fit_map(binned, frame, options.model)
@@ -268,6 +270,7 @@ def _sample(options) -> int:
     from .inference.checkpoint import read_identity
     from .report.folder import prepare_folder
     from .results import load
+    from .writing import in_use
 
     path = Path(options.fit)
     fit = load(path)
@@ -287,7 +290,7 @@ def _sample(options) -> int:
             setattr(options, name, value)
     _check_sampling(options)
     folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
-    with _Progress(options) as bar:
+    with in_use(folder), _Progress(options) as bar:
         fit = _draw(fit, options, bar, path, folder, options.resume)
         code = _report(fit, bar, folder, fit.data, None)
     if path.parent.name == f"{folder.name}.partial":

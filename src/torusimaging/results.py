@@ -71,9 +71,7 @@ class Fit:
     @property
     def chi2_per_pixel(self) -> float:
         """Mean squared residual of the optimum in units of the pixels' errors."""
-        places = places_of(self.data)
-        fit = self.model.get_label(*places, self.params)
-        return float(np.mean(((self.data["label"] - fit) / self.data["label_err"]) ** 2))
+        return chi2_per_pixel(self.model, self.data, self.params)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -175,12 +173,46 @@ class Fit:
 
         return plot_posterior_predictive(self, draws, seed)
 
+    def profiles(self, z: u.Quantity | None = None) -> QTable:
+        """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
+        from .profiles import profiles
+
+        return profiles(self, z)
+
+    def plot_profiles(self, **options) -> tuple[Figure, np.ndarray]:
+        """a_z, rho and Sigma against height; `options` go to `plot.plot_profiles`."""
+        from .plot import plot_profiles
+
+        return plot_profiles(self.profiles(), **options)
+
+    def plot_prior_predictive(self, draws: int = 500, seed: int = 0) -> tuple[Figure, np.ndarray]:
+        """What the prior alone says of a_z, rho and Sigma, with the fit's own beside it.
+
+        Raises ``ValueError`` for a prior that cannot be drawn from (see `draw_prior` of the model)
+        and for fewer than one draw.
+        """
+        from .plot import plot_profiles
+        from .profiles import profiles
+
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1, but {draws} was given.")
+        prior = self.model.draw_prior(self.params, self.bounds, draws, seed)
+        own = "posterior" if self.samples is not None else "best fit"
+        table = profiles((self.model, prior), literature=False)
+        return plot_profiles(table, others={own: self.profiles()}, name="prior")
+
     def save(self, path: str | os.PathLike) -> Path:
         """Write the fit to a netCDF file in the ArviZ layout; nothing half-written is left.
 
         Raises ``OSError`` where the folder cannot be written.
         """
         return storage.write(self, path)
+
+
+def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
+    """Mean squared residual of the parameters' labels in units of the pixels' errors."""
+    fit = model.get_label(*places_of(data), params)
+    return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
 
 
 def _step(samples: Samples | None, most: int) -> int:

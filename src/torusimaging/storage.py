@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -16,9 +14,11 @@ import xarray as xr
 
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
+from .models.identity import data_digest
 from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
+from .writing import in_use, write_complete
 
 FORMAT = "torusimaging fit 2"
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
@@ -29,32 +29,8 @@ def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
     tree = _to_tree(fit)
     tree.attrs["digest"] = _digest(tree)
-    return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
-
-
-def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
-    """Let `write` make a file beside `path`, which takes that name when complete.
-
-    Raises ``OSError`` where the folder cannot be written.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise OSError(f"{path} cannot be written: it is a folder.")
-    try:
-        handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
-    os.close(handle)
-    try:
-        write(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
+    with in_use(Path(path)):
+        return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
 
 
 def read(path: str | os.PathLike) -> dict:
@@ -127,6 +103,7 @@ def _to_tree(fit) -> xr.DataTree:
         "optimizer": json.dumps(fit.optimizer._asdict()),
         "settings": json.dumps(fit.settings or {}),
         "frame": fit.frame,
+        "data_digest": data_digest(fit.data),
         "versions": json.dumps(
             {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
         ),

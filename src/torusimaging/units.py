@@ -67,3 +67,15 @@ def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
         )
     speed = found["speed"] if "speed" in found else found["length"] / found["time"]
     return found["length"], speed
+
+
+def stated_unit(text: str | u.UnitBase | None) -> u.UnitBase | None:
+    """The unit that a file states, in whichever of the usual notations; None if not understood."""
+    if text is None or isinstance(text, u.UnitBase):
+        return None if isinstance(text, u.UnrecognizedUnit) else text
+    for notation in ("generic", "fits", "vounit", "cds"):
+        try:
+            return u.Unit(text, format=notation)
+        except (ValueError, TypeError):
+            continue
+    return None

@@ -8,6 +8,7 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.cli import main
+from torusimaging.writing import in_use
 
 FAST = ["--chains", "2", "--warmup", "60", "--draws", "30"]
 
@@ -123,6 +124,15 @@ def test_bad_options(map_file, tmp_path, capsys):
     assert "is a file" in bad(["fit", str(map_file), "--out", str(map_file)], capsys)
     missing = str(tmp_path / "no" / "where")
     assert "cannot be made" in bad(["fit", str(map_file), "--out", missing], capsys)
+
+
+def test_a_folder_in_use_is_refused(map_file, tmp_path, capsys):
+    out = tmp_path / "result"
+    for command in (["demo"], ["fit", str(map_file)], ["calibrate", str(map_file)]):
+        with in_use(out):
+            assert main([*command, "--out", str(out)]) == 2
+        assert "is being written by another process" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_argparse_errors_exit_with_two(capsys):

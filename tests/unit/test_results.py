@@ -4,8 +4,11 @@ import astropy.units as u
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 
 import torusimaging as oti
+from torusimaging.models.identity import data_digest
+from torusimaging.writing import in_use
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,44 @@ def test_tables(fit):
     derived = fit.derived()
     assert list(derived["quantity"]) == ["pos0", "vel0", "Omega0", "rho(0)", "Sigma(1.1 kpc)"]
     assert np.all(derived["p16"] < derived["p84"])
+
+
+def test_profiles_and_prior(fit):
+    z = np.linspace(0.1, 0.9, 5) * u.kpc
+    own, asked = fit.profiles(z), oti.profiles(fit, z)
+    np.testing.assert_array_equal(own["a_z_median"], asked["a_z_median"])
+    assert len(fit.plot_profiles()[1]) == 3
+    # The band of the prior holds that of the posterior nearly everywhere: it is wider.
+    _, axes = fit.plot_prior_predictive(draws=200)
+    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert names == ["prior", "posterior"]
+    widths = [np.ptp(c.get_paths()[0].vertices[:, 1]) for c in axes[0].collections]
+    assert widths[0] > widths[2]
+    with pytest.raises(ValueError, match="draws must be at least 1"):
+        fit.plot_prior_predictive(draws=0)
+
+
+def test_what_the_file_says_of_itself(fit, tmp_path):
+    """Groups of the ArviZ layout, and attributes that tell data, frame and versions."""
+    with xr.open_datatree(fit.save(tmp_path / "fit.nc"), engine="h5netcdf") as tree:
+        groups = {"posterior", "sample_stats", "observed_data", "constant_data", "optimum"}
+        assert set(tree.children) == groups
+        assert tree["posterior"]["pos0"].dims == ("chain", "draw")
+        assert tree.attrs["data_digest"] == data_digest(fit.data)
+        assert tree.attrs["frame"] == "test frame" and "jax" in tree.attrs["versions"]
+    other = fit.data | {"label": fit.data["label"] + 1e-12}
+    assert data_digest(other) != data_digest(fit.data)
+
+
+def test_two_writers(fit, tmp_path):
+    path = fit.save(tmp_path / "fit.nc")
+    before = path.read_bytes()
+    with in_use(path):
+        with pytest.raises(OSError, match="is being written by another process"):
+            fit.save(path)
+    assert path.read_bytes() == before
+    fit.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["fit.nc"]
 
 
 def test_bad_files(fit, tmp_path):

@@ -22,6 +22,11 @@ def digest(tree) -> str:
     return out.hexdigest()[:12]
 
 
+def data_digest(data: dict) -> str:
+    """The digest of a map's columns, in their units."""
+    return digest({name: getattr(x, "value", x) for name, x in data.items()})
+
+
 def model_digest(model) -> str:
     """The digest of a model's arrays and, where it has them, of its settings."""
     try:

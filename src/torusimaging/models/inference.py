@@ -181,7 +181,10 @@ class Inference(Posterior):
         free = centre + jnp.asarray(found.draws[picks]) @ factor.T
         draws = np.asarray(_constrain(limits, free))
         seconds = time.perf_counter() - begin
-        state = LaplaceState.of(found.logdensity[picks], found.pareto_k, found.ess, seconds)
+        weighed = len(found.draws)
+        state = LaplaceState.of(
+            found.logdensity[picks], found.pareto_k, found.ess, weighed, seconds
+        )
         return state, Samples(draws, layout)
 
     def _problem(self, bdata: dict, params: dict, bounds: dict | tuple | None):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from .. import data, plot
 from ..calibration import Calibration, calibrate, check_numbers
 from ..results import fit_map
+from ..writing import in_use
 from .folder import DPI, filled_folder, prepare_folder
 
 
@@ -33,17 +34,18 @@ def run(options) -> None:
     check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-calibrate-{Path(options.map).stem}")
-    fit = fit_map(binned, model=options.model)
-    with tqdm(total=options.simulations, disable=None, desc="simulations", unit="map") as bar:
-        result = calibrate(
-            fit,
-            options.simulations,
-            options.sampler,
-            seed=options.seed,
-            processes=processes,
-            progress=bar.update,
-            checkpoint=options.checkpoint,
-        )
-    files = write_calibration(result, folder)
+    with in_use(folder):
+        fit = fit_map(binned, model=options.model)
+        with tqdm(total=options.simulations, disable=None, desc="simulations", unit="map") as bar:
+            result = calibrate(
+                fit,
+                options.simulations,
+                options.sampler,
+                seed=options.seed,
+                processes=processes,
+                progress=bar.update,
+                checkpoint=options.checkpoint,
+            )
+        files = write_calibration(result, folder)
     print(result.text)
     print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")

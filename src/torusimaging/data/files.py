@@ -1,0 +1,145 @@
+"""Table files by name: opened, found in folders, written."""
+
+import glob
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from numpy.typing import NDArray
+
+from ..writing import write_complete
+from .fitsfile import FitsFile
+from .formats import (
+    META,
+    UNIT,
+    CsvFile,
+    ParquetFile,
+    SmallFile,
+    TableError,
+    TableFile,
+    pyarrow_part,
+)
+
+ENDINGS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".parquet": "parquet",
+    ".parq": "parquet",
+    ".csv": "csv",
+    ".ecsv": "ecsv",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+}
+
+
+def open_table(path: str | os.PathLike, hdu: int | str | None = None) -> TableFile:
+    """Open a table file, whose kind its ending tells; a FITS file may be compressed (``.gz``).
+
+    `hdu` is the number or name of a FITS table, by default the first.
+
+    Raises ``FileNotFoundError`` for no file, ``ValueError`` for a folder or an unknown ending, and
+    `TableError` for an HDU that is no table and a truncated or damaged file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a table file.")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    kind = _kind(path)
+    if kind is None:
+        raise ValueError(
+            f"{path} must be a table whose name ends with {', '.join(ENDINGS)} (or .fits.gz)."
+        )
+    if hdu is not None and kind != "fits":
+        raise ValueError(f"hdu is for FITS files, but {path} is none.")
+    if path.stat().st_size == 0:
+        raise TableError(f"{path} is empty.")
+    if kind == "fits":
+        return FitsFile(path, hdu)
+    if kind == "parquet":
+        return ParquetFile(path)
+    return CsvFile(path) if kind == "csv" else SmallFile(path, kind)
+
+
+def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    """The table files that a file, a folder, a pattern such as ``*.parquet`` or a list stands for.
+
+    Of a folder, all table files at any depth in the order of their names, without those whose name
+    or folder begins with a dot or an underscore; of a HATS catalogue, the Parquet files of its
+    dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
+    named twice.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    found: list[Path] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            found += _in_folder(path)
+        elif path.exists():
+            found.append(path)
+        else:
+            matches = sorted(Path(p) for p in glob.glob(str(given), recursive=True))
+            if not matches:
+                raise FileNotFoundError(f"there is no file {given}.")
+            found += [f for m in matches for f in (_in_folder(m) if m.is_dir() else [m])]
+    if not found:
+        raise FileNotFoundError("paths must name at least one file, but the list is empty.")
+    seen: set[Path] = set()
+    for path in found:
+        if path.resolve() in seen:
+            raise ValueError(f"{path} is given twice: its stars would count twice.")
+        seen.add(path.resolve())
+    return found
+
+
+def write_table(
+    path: str | os.PathLike, columns: Mapping[str, u.Quantity | NDArray], meta: dict | None = None
+) -> Path:
+    """Write columns to a Parquet file, units and `meta` (JSON) in its metadata, or nothing.
+
+    Raises ``ValueError`` for columns of unequal length and ``OSError`` where the file cannot be
+    written.
+    """
+    import pyarrow as pa
+
+    parquet = pyarrow_part("parquet")
+    sizes = {name: np.shape(values) for name, values in columns.items()}
+    if len(set(sizes.values())) > 1 or any(len(shape) != 1 for shape in sizes.values()):
+        raise ValueError(f"columns must be rows of equal length, but have shapes {sizes}.")
+    fields, arrays = [], []
+    for name, values in columns.items():
+        array = pa.array(np.asarray(getattr(values, "value", values)))
+        unit = str(values.unit) if isinstance(values, u.Quantity) else ""
+        fields.append(pa.field(name, array.type, metadata={UNIT: unit.encode()} if unit else None))
+        arrays.append(array)
+    words = {META: json.dumps(meta or {}).encode()}
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=words))
+    return write_complete(path, lambda name: parquet.write_table(table, name))
+
+
+def _kind(path: Path) -> str | None:
+    name = path.name.lower()
+    if name.endswith((".fits.gz", ".fit.gz")):
+        return "fits"
+    return ENDINGS.get(Path(name).suffix)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Table files of a folder; margins and statistics of a HATS catalogue are none of its stars."""
+    hats = any((folder / name).exists() for name in ("hats.properties", "properties"))
+    top = folder / "dataset" if hats and (folder / "dataset").is_dir() else folder
+    found = [
+        path
+        for path in sorted(top.rglob("*"))
+        if path.is_file()
+        and (_kind(path) == "parquet" if hats else _kind(path) is not None)
+        and not any(part.startswith((".", "_")) for part in path.relative_to(top).parts)
+    ]
+    if not found:
+        raise FileNotFoundError(f"the folder {folder} holds no table file.")
+    return found

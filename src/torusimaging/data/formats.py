@@ -1,0 +1,258 @@
+"""Table files of each kind, of which only the columns asked for are read."""
+
+import difflib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from ..units import stated_unit
+
+Columns = dict[str, NDArray]
+# Key of a column's unit in its Parquet field, and of the table's own words in the schema.
+UNIT, META = b"unit", b"torusimaging"
+BLOCK = 8 << 20  # bytes of a CSV file at once
+
+
+class TableError(ValueError):
+    """A file that is no table, is damaged, or lacks a column; the sentence names it."""
+
+
+class TableFile:
+    """A table on file, of which only the columns asked for are read (abstract).
+
+    Attributes: ``path``; ``names`` of the columns; ``units`` by name, None where the file states
+    none; ``n_rows``, None where only reading tells; ``meta``, words that the file holds.
+    """
+
+    path: Path
+    names: list[str]
+    units: dict[str, u.UnitBase | None]
+    n_rows: int | None
+    meta: dict
+
+    def read(self, columns: Sequence[str]) -> Columns:
+        """Whole columns as native arrays, missing numbers as NaN.
+
+        Raises `TableError` for a column that the file does not have and for a damaged file.
+        """
+        pieces = [
+            piece for part in self.parts(1 << 20) for piece in self.pieces(columns, 1 << 20, part)
+        ]
+        if not pieces:
+            self.check(columns)
+            return {name: np.zeros(0) for name in columns}
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in columns}
+
+    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Columns]:
+        """The same in pieces of at most `rows` rows."""
+        for part in self.parts(rows):
+            yield from self.pieces(columns, rows, part)
+
+    def parts(self, rows: int) -> list:
+        """Parts of the file that can be read apart, each of about `rows` rows at the least."""
+        raise NotImplementedError
+
+    def pieces(self, columns: Sequence[str], rows: int, part) -> Iterator[Columns]:
+        """One part's columns in pieces of at most `rows` rows."""
+        raise NotImplementedError
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Raise a `TableError` for a column that the file does not have."""
+        for name in columns:
+            if name not in self.names:
+                near = difflib.get_close_matches(name, self.names, 1, 0.6)
+                if not near:
+                    folded = {other.lower(): other for other in self.names}
+                    near = difflib.get_close_matches(name.lower(), list(folded), 1, 0.6)
+                    near = [folded[n] for n in near]
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                shown = ", ".join(self.names[:12]) + ", ..." * (len(self.names) > 12)
+                raise TableError(f"{self.path} has no column {name!r}{hint} (columns: {shown}).")
+
+
+class ParquetFile(TableFile):
+    """A Parquet file; a column's unit is the text under ``unit`` in its field's metadata."""
+
+    def __init__(self, path: Path):
+        parquet = pyarrow_part("parquet")
+        self.path = path
+        try:
+            self.file = parquet.ParquetFile(path, memory_map=True)
+            schema = self.file.schema_arrow
+        except Exception as error:
+            raise unreadable(path, "a Parquet file", error) from None
+        self.names = list(schema.names)
+        self.n_rows = self.file.metadata.num_rows
+        self.units = {
+            field.name: stated_unit(((field.metadata or {}).get(UNIT) or b"").decode() or None)
+            for field in schema
+        }
+        self.meta = json.loads((schema.metadata or {}).get(META, b"{}"))
+
+    def parts(self, rows: int) -> list[list[int]]:
+        """Runs of row groups: a group is never decoded twice."""
+        out, total = [], rows
+        for i in range(self.file.num_row_groups):
+            size = self.file.metadata.row_group(i).num_rows
+            if total + size > rows:
+                out.append([])
+                total = 0
+            out[-1].append(i)
+            total += size
+        return out
+
+    def pieces(self, columns: Sequence[str], rows: int, part: list[int]) -> Iterator[Columns]:
+        self.check(columns)
+        # A reader of its own: threads may read parts of one file at the same time.
+        reader = pyarrow_part("parquet").ParquetFile(self.path, memory_map=True)
+        try:
+            for batch in reader.iter_batches(rows, part, list(columns), use_threads=False):
+                yield {name: self._column(batch.column(name), name) for name in columns}
+        except TableError:
+            raise
+        except Exception as error:
+            raise unreadable(self.path, "a Parquet file", error) from None
+
+    def _column(self, column, name: str) -> NDArray:
+        return _from_arrow(column, name, self.path)
+
+
+class CsvFile(TableFile):
+    """A CSV file with a row of names; it can only be read from its beginning."""
+
+    def __init__(self, path: Path):
+        self.path, self.n_rows, self.meta = path, None, {}
+        with self._open() as reader:
+            self.names = list(reader.schema.names)
+        self.units = dict.fromkeys(self.names)
+
+    def _open(self, columns: Sequence[str] | None = None):
+        csv = pyarrow_part("csv")
+        convert = csv.ConvertOptions(include_columns=columns, strings_can_be_null=True)
+        try:
+            # Types are inferred from the first block: it must not be a handful of rows.
+            read = csv.ReadOptions(block_size=BLOCK)
+            return csv.open_csv(self.path, read_options=read, convert_options=convert)
+        except Exception as error:
+            raise unreadable(self.path, "a CSV table", error) from None
+
+    def parts(self, rows: int) -> list[None]:
+        return [None]
+
+    def pieces(self, columns: Sequence[str], rows: int, part: None) -> Iterator[Columns]:
+        self.check(columns)
+        kept: list[Columns] = []
+        with self._open(list(columns)) as reader:
+            batches = iter(reader)
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    raise unreadable(self.path, "a CSV table", error) from None
+                kept.append(
+                    {name: _from_arrow(batch.column(name), name, self.path) for name in columns}
+                )
+                kept = yield from _full(kept, rows)
+        if kept and len(next(iter(kept[0].values()), ())):
+            yield joined(kept)
+
+
+class SmallFile(TableFile):
+    """A table that is read as a whole by astropy: ECSV and VOTable."""
+
+    def __init__(self, path: Path, kind: str):
+        self.path = path
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.table = Table.read(path, format={"ecsv": "ascii.ecsv"}.get(kind, kind))
+        except Exception as error:
+            raise unreadable(path, f"a {kind} table", error) from None
+        self.names, self.n_rows = list(self.table.colnames), len(self.table)
+        self.units = {n: stated_unit(self.table[n].unit) for n in self.names}
+        self.meta = dict(self.table.meta)
+
+    def parts(self, rows: int) -> list[tuple[int, int]]:
+        assert self.n_rows is not None
+        return [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+
+    def pieces(self, columns: Sequence[str], rows: int, part: tuple[int, int]) -> Iterator[Columns]:
+        self.check(columns)
+        for start in range(*part, rows):
+            rows_of = slice(start, min(start + rows, part[1]))
+            yield {name: self._column(name)[rows_of] for name in columns}
+
+    def _column(self, name: str) -> NDArray:
+        column = self.table[name]
+        if column.ndim != 1 or column.dtype.kind == "O":
+            raise TableError(f"column {name!r} of {self.path} must hold one value a row.")
+        values = np.asarray(column)
+        if hasattr(column, "mask") and np.any(column.mask):
+            if values.dtype.kind in "iufb":
+                return np.where(column.mask, np.nan, values.astype(float))
+            return np.where(column.mask, "", values)
+        return native(values)
+
+
+def _full(kept: list[Columns], rows: int):
+    """Yield pieces of exactly `rows` rows while there are as many; returns the rest."""
+    while kept and sum(len(next(iter(k.values()))) for k in kept) >= rows:
+        whole = joined(kept)
+        yield {name: values[:rows] for name, values in whole.items()}
+        kept = [{name: values[rows:] for name, values in whole.items()}]
+    return kept
+
+
+def joined(kept: list[Columns]) -> Columns:
+    return {name: np.concatenate([k[name] for k in kept]) for name in kept[0]}
+
+
+def native(values: NDArray) -> NDArray:
+    """A copy in the machine's byte order; text without padding."""
+    if values.dtype.kind in "SU":
+        return np.char.strip(values.astype(str))
+    return values.astype(values.dtype.newbyteorder("="), copy=True)
+
+
+def _from_arrow(column, name: str, path: Path) -> NDArray:
+    """A NumPy array of an Arrow column, nulls as NaN or as empty text."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return np.asarray(column.fill_null("").to_pylist(), dtype=str)
+    if pa.types.is_null(kind):
+        return np._full(len(column), np.nan)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise TableError(f"column {name!r} of {path} must hold numbers or text, but holds {kind}.")
+    if column.null_count and not pa.types.is_floating(kind):
+        column = column.cast(pa.float64())
+    return column.to_numpy(zero_copy_only=False)
+
+
+def pyarrow_part(part: str):
+    """A module of pyarrow, which only the extra `catalog` installs."""
+    try:
+        from importlib import import_module
+
+        return import_module(f"pyarrow.{part}")
+    except ImportError:
+        raise ValueError(
+            "Parquet and CSV files need pyarrow: pip install 'orbital-torus-imaging[catalog]'."
+        ) from None
+
+
+def unreadable(path: Path, what: str, error: Exception) -> TableError:
+    text = " ".join(str(error).split())[:200]
+    return TableError(f"{path} cannot be read as {what}: {text or type(error).__name__}.")

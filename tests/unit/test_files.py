@@ -1,0 +1,175 @@
+"""Columns of table files: the same from every format, and damaged files named."""
+
+import gzip
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from torusimaging.data.files import expand, open_table, write_table
+from torusimaging.data.formats import TableError
+
+N = 2500
+RNG = np.random.default_rng(0)
+TRUE = {
+    "z": RNG.normal(0, 0.3, N).astype(np.float32),
+    "id": RNG.integers(1, 2**62, N),
+    "name": np.array([f"2M{i:05d}" for i in range(N)]),
+    "good": RNG.random(N) > 0.5,
+}
+
+
+def write_fits(path):
+    columns = [
+        fits.Column("z", "E", array=TRUE["z"], unit="kpc"),
+        fits.Column("id", "K", array=TRUE["id"]),
+        fits.Column("name", "12A", array=TRUE["name"]),
+        fits.Column("good", "L", array=TRUE["good"]),
+        fits.Column("flag", "J", array=np.arange(N) % 7, null=3),
+        fits.Column("snr", "I", array=np.arange(N) % 300),
+        fits.Column("unsigned", "I", array=(np.arange(N) + 40_000).astype("u2"), bzero=32768),
+        fits.Column("vector", "3E", array=np.ones((N, 3), "f4")),
+    ]
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="STARS")]
+    fits.HDUList([*hdus, fits.ImageHDU(np.zeros((2, 2)), name="PICTURE")]).writeto(path)
+    if path.suffix == ".fits":
+        for key, value in (("TSCAL6", 0.5), ("TZERO6", 10.0)):
+            fits.setval(path, key, value=value, ext=1)
+    return path
+
+
+def write_other(path):
+    table = Table(TRUE)
+    table["z"].unit = u.kpc
+    if path.suffix == ".parquet":
+        return write_table(path, TRUE | {"z": TRUE["z"] * u.kpc}, {"frame": "test"})
+    if path.suffix == ".csv":
+        table.write(path, format="ascii.csv")
+    elif path.suffix == ".ecsv":
+        table.write(path, format="ascii.ecsv")
+    else:
+        table.write(path, format="votable")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "parquet", "csv", "ecsv", "vot"])
+def test_every_format_gives_the_same(tmp_path, ending):
+    path = tmp_path / f"stars.{ending}"
+    file = open_table(write_fits(path) if "fits" in ending else write_other(path))
+    assert file.units["z"] == (None if ending == "csv" else u.kpc)
+    whole = file.read(["z", "id", "name"])
+    assert whole["z"].dtype.isnative and whole["id"].dtype.kind == "i"
+    np.testing.assert_array_equal(whole["id"], TRUE["id"])
+    np.testing.assert_array_equal(whole["name"], TRUE["name"])
+    # Text formats hold the shortest decimals that give the same float32.
+    np.testing.assert_array_equal(whole["z"].astype("f4"), TRUE["z"])
+    for rows in (1, 999, 2500, 10_000):
+        if rows == 1 and ending != "parquet":
+            continue
+        pieces = list(file.chunks(["z", "id"], rows))
+        assert max(len(p["z"]) for p in pieces) <= rows
+        np.testing.assert_array_equal(np.concatenate([p["id"] for p in pieces]), TRUE["id"])
+
+
+def test_fits_numbers(tmp_path):
+    """Nulls are NaN, scaled columns are scaled, unsigned ones are unsigned."""
+    file = open_table(write_fits(tmp_path / "stars.fits"), hdu="STARS")
+    got = file.read(["flag", "snr", "unsigned", "good"])
+    expected = np.where(np.arange(N) % 7 == 3, np.nan, np.arange(N) % 7)
+    np.testing.assert_array_equal(got["flag"], expected)
+    np.testing.assert_array_equal(got["snr"], 10 + 0.5 * (np.arange(N) % 300))
+    np.testing.assert_array_equal(got["unsigned"], np.arange(N) + 40_000)
+    np.testing.assert_array_equal(got["good"], TRUE["good"])
+    with pytest.raises(TableError, match="must hold one value a row"):
+        file.read(["vector"])
+
+
+def test_missing_values(tmp_path):
+    path = tmp_path / "stars.csv"
+    path.write_text("z,n,name\n1.5,,a\n,2,\n")
+    got = open_table(path).read(["z", "n", "name"])
+    np.testing.assert_array_equal(got["z"], [1.5, np.nan])
+    np.testing.assert_array_equal(got["n"], [np.nan, 2.0])
+    assert list(got["name"]) == ["a", ""]
+
+
+def test_parquet_keeps_units_and_words(tmp_path):
+    path = write_table(tmp_path / "a.parquet", {"v": np.ones(3) * u.km / u.s}, {"R0": 8.3})
+    file = open_table(path)
+    assert file.units["v"] == u.km / u.s and file.meta == {"R0": 8.3}
+    with pytest.raises(ValueError, match="equal length"):
+        write_table(path, {"a": np.ones(2), "b": np.ones(3)})
+    np.testing.assert_array_equal(open_table(path).read(["v"])["v"], np.ones(3))
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    import pyarrow.parquet as parquet
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_table(tmp_path / "a.parquet", {"a": np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_files(tmp_path):
+    path = write_fits(tmp_path / "stars.fits")
+    whole = path.read_bytes()
+    with pytest.raises(TableError, match="no column 'Z'; did you mean 'z'"):
+        open_table(path).read(["Z"])
+    with pytest.raises(TableError, match="HDU 'PICTURE' of .* is no table"):
+        open_table(path, "PICTURE")
+    with pytest.raises(TableError, match="no HDU 'OTHER'"):
+        open_table(path, "OTHER")
+    for name, content, message in (
+        ("half.fits", whole[: len(whole) // 3], "truncated"),
+        ("text.fits", b"no table\n" * 100, "cannot be read as a FITS"),
+        ("half.fits.gz", gzip.compress(whole)[:9000], "cannot be read as a FITS|truncated"),
+        ("bad.fits.gz", b"\x1f\x8b" + bytes(500), "cannot be read as a FITS"),
+        ("bad.parquet", b"PAR1" + bytes(100), "cannot be read as a Parquet"),
+        ("bad.vot", b"<VOTABLE>", "cannot be read as a votable"),
+        ("ragged.csv", b"a,b\n1,2\n3\n", "cannot be read as a CSV"),
+        ("empty.csv", b"", "is empty"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TableError, match=message):
+            file = open_table(tmp_path / name)
+            file.read(file.names[:1])
+    fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "none.fits")
+    with pytest.raises(TableError, match="holds no table"):
+        open_table(tmp_path / "none.fits")
+    (tmp_path / "stars.txt").write_text("1 2")
+    with pytest.raises(ValueError, match="must be a table whose name ends"):
+        open_table(tmp_path / "stars.txt")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        open_table(tmp_path / "other.fits")
+    with pytest.raises(ValueError, match="is a folder"):
+        open_table(tmp_path)
+
+
+def test_what_paths_stand_for(tmp_path):
+    for name in ("b.csv", "a.parquet", "sub/c.fits", "_metadata.parquet", ".d.csv", "note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [p.relative_to(tmp_path).as_posix() for p in expand(tmp_path)]
+    assert names == ["a.parquet", "b.csv", "sub/c.fits"]
+    assert expand(str(tmp_path / "*.csv")) == [tmp_path / "b.csv"]
+    with pytest.raises(ValueError, match="given twice"):
+        expand([tmp_path, tmp_path / "b.csv"])
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        expand(tmp_path / "*.vot")
+    with pytest.raises(FileNotFoundError, match="holds no table"):
+        (tmp_path / "void").mkdir()
+        expand(tmp_path / "void")
+    # Of a HATS catalogue, the partitions of its dataset and nothing else.
+    hats = tmp_path / "hats"
+    for name in ("hats.properties", "partition_info.csv", "dataset/_metadata"):
+        (hats / name).parent.mkdir(parents=True, exist_ok=True)
+        (hats / name).touch()
+    (hats / "dataset" / "Norder=0").mkdir()
+    (hats / "dataset" / "Norder=0" / "Npix=1.parquet").touch()
+    assert [p.name for p in expand(hats)] == ["Npix=1.parquet"]
