@@ -120,12 +120,14 @@ def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
         try:
             value = u.Quantity(value)
         except (TypeError, ValueError):
-            raise UnitError(f"{where} must be a number with a unit, but {value!r} was given.") from None
+            raise UnitError(
+                f"{where} must be a number with a unit, but {value!r} was given."
+            ) from None
         if value.unit == u.dimensionless_unscaled:
             value = float(value)
     if not isinstance(value, u.Quantity):
         raise UnitError(
-            f"{where} has no unit: {value!r} was given, write for example \"{value} {unit}\"."
+            f'{where} has no unit: {value!r} was given, write for example "{value} {unit}".'
         )
     internal(value, unit, where)
     return value.to(unit)
@@ -226,7 +228,11 @@ def _selection(sections: dict, preset: Preset) -> Selection:
     values = {
         k: _quantity_of(f"selection.{k}", v, kinds[k])
         if isinstance(kinds[k], u.UnitBase)
-        else tuple(map(tuple, v)) if k == "polygon" else tuple(v) if isinstance(v, list) else v
+        else tuple(map(tuple, v))
+        if k == "polygon"
+        else tuple(v)
+        if isinstance(v, list)
+        else v
         for k, v in entries.items()
     }
     curve = {"v_circ": "v0", "v_circ_slope": "slope", "v_circ_radius": "R_ref", "v_circ_at": "at"}

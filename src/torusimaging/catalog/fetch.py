@@ -125,9 +125,7 @@ def _download(url: str, path: Path, progress: bool) -> None:
     # It would print a hash to paste, which is no use where none is published.
     logger.setLevel(logging.ERROR)
     try:
-        pooch.retrieve(
-            url, None, path.name, str(path.parent), downloader=_Resume(path, progress)
-        )
+        pooch.retrieve(url, None, path.name, str(path.parent), downloader=_Resume(path, progress))
     except (requests.RequestException, ConnectionError, TimeoutError) as error:
         part = _part(path)
         done = f" after {part.stat().st_size} bytes, which are kept" if part.exists() else ""

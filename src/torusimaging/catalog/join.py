@@ -88,6 +88,8 @@ def _words(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _bytes(keys: np.ndarray) -> np.ndarray:
     if keys.dtype.kind == "S":
         return keys
-    missing = np.array([key is None or key != key for key in keys]) if keys.dtype == object else None
+    missing = (
+        np.array([key is None or key != key for key in keys]) if keys.dtype == object else None
+    )
     texts = keys.astype(str) if missing is None else np.where(missing, "", keys).astype(str)
     return np.char.encode(texts, "utf-8")

@@ -108,7 +108,9 @@ def write_map(
     hold, and ``OSError`` where it cannot be written.
     """
     if not name.replace("_", "").isalnum() or (frame and "\n" in frame):
-        raise ValueError(f"name must be a word and frame a line, but {name!r}, {frame!r} were given.")
+        raise ValueError(
+            f"name must be a word and frame a line, but {name!r}, {frame!r} were given."
+        )
     filled = np.isfinite(binned["label"]) & (binned["counts"] > 0)
     if not filled.any():
         raise ValueError("the map has no filled pixel to write.")

@@ -279,7 +279,9 @@ def _rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dict[str
     # Rows of allStar: the star, and the number in its name; a renamed star has two names.
     star = np.concatenate([one, twice, renamed, tied, only])
     name = np.concatenate([one, twice, n + renamed, tied, 2 * n + np.arange(only.size)])
-    worse = np.repeat([False, True, True, False, False], [n, *map(len, (twice, renamed, tied, only))])
+    worse = np.repeat(
+        [False, True, True, False, False], [n, *map(len, (twice, renamed, tied, only))]
+    )
     second = np.arange(star.size) >= n
     order = rng.permutation(star.size)
     # Of two rows with equal SNR the first is kept, so the true one goes there.
