@@ -309,33 +309,15 @@ def _calibrate(options) -> None:
 
 
 def _bin(options) -> None:
-    from . import catalog
+    from .report.catalog import run_bin
 
-    if options.template is not None:
-        print(catalog.template(options.template), end="")
-        return
-    if options.config is None:
-        raise ValueError("give a configuration, or --template PRESET to print one.")
-    from .report.catalog import write_sample
-    from .report.folder import prepare_folder
-
-    config = catalog.read_config(options.config)
-    folder = prepare_folder(options.out or config.output)
-    sample = catalog.load(config)
-    files = write_sample(sample, folder)
-    print(sample.flow)
-    print(f"\n{sample.describe()}\n\nWritten to {folder}: {', '.join(f.name for f in files)}")
+    run_bin(options)
 
 
 def _fetch(options) -> int:
-    from .catalog import fetch
+    from .report.catalog import run_fetch
 
-    fetched = fetch(options.preset, options.to, options.mirror, progress=True)
-    for path in fetched.files:
-        print(path)
-    for sentence in fetched.by_hand:
-        print(f"oti: {sentence}", file=sys.stderr)
-    return EXIT_DOUBTFUL if fetched.by_hand else 0
+    return EXIT_DOUBTFUL if run_fetch(options) else 0
 
 
 def _draw(fit, options, bar, path, folder=None, resume=False):

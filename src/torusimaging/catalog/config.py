@@ -247,10 +247,10 @@ def _selection(sections: dict, preset: Preset) -> Selection:
 
 
 def _range(name: str, limits: object) -> tuple[float, float]:
-    good = isinstance(limits, (list, tuple)) and len(limits) == 2
-    if not good or not all(isinstance(x, (int, float)) for x in limits):
-        raise ValueError(f"ranges.{name} must be a list of two numbers, but is {limits!r}.")
-    return float(limits[0]), float(limits[1])
+    if isinstance(limits, list | tuple) and len(limits) == 2:
+        if all(isinstance(x, int | float) for x in limits):
+            return float(limits[0]), float(limits[1])
+    raise ValueError(f"ranges.{name} must be a list of two numbers, but is {limits!r}.")
 
 
 def _bins(entries: dict) -> dict[str, u.Quantity]:

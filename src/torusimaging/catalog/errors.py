@@ -17,7 +17,7 @@ import astropy.units as u
 import numpy as np
 
 from ..units import internal
-from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, plain_distance
+from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_distance
 
 # The observables in the catalogue's order; the third may be a distance.
 OBSERVABLES = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
@@ -68,8 +68,8 @@ def vertical_errors(
     Raises `UnitError` for missing or wrong units and ``ValueError`` for a missing error, an
     unknown name or coefficients outside [-1, 1].
     """
-    is_parallax = isinstance(distance, u.Quantity) and distance.unit.is_equivalent(u.mas)
-    names = [n if n != "parallax" or is_parallax else "distance" for n in OBSERVABLES]
+    parallax = is_parallax(distance)
+    names = [n if n != "parallax" or parallax else "distance" for n in OBSERVABLES]
     sigma = _sigmas(names, errors, np.size(ra))
     rho = _correlations(names, correlations or {})
     matrix, _ = frame.affine
@@ -85,7 +85,7 @@ def vertical_errors(
     z, v_z, correlation = np.empty((3, n))
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)
-        J = _jacobian(matrix, is_parallax, *(column[part] for column in columns))
+        J = _jacobian(matrix, parallax, *(column[part] for column in columns))
         weighted = J * sigma[:, part]
         total = np.einsum("aon,bon->abn", weighted, weighted)
         for (i, j), values in rho.items():
@@ -99,7 +99,7 @@ def vertical_errors(
     return VerticalErrors(z * u.kpc, v_z * KMS, correlation)
 
 
-def _jacobian(matrix, is_parallax, ra, dec, distance, mu_a, mu_d, v_r) -> np.ndarray:
+def _jacobian(matrix, parallax, ra, dec, distance, mu_a, mu_d, v_r) -> np.ndarray:
     """d(z, v_z) / d(observables), shape (2, 6, n), in kpc and km/s over the observables' units."""
     sky = Sky.towards(ra, dec, matrix[2:])
     s, t, q = sky.radial[0], sky.ra[0], sky.dec[0]
@@ -109,7 +109,7 @@ def _jacobian(matrix, is_parallax, ra, dec, distance, mu_a, mu_d, v_r) -> np.nda
     J[0, 0], J[0, 1] = distance * t * MAS, distance * q * MAS
     J[1, 0] = (v_r * t - k * (mu_a * (s - tangent * q) + mu_d * tangent * t)) * MAS
     J[1, 1] = (v_r * q - k * mu_d * s) * MAS
-    per_kpc = -(distance**2) if is_parallax else 1.0
+    per_kpc = -(distance**2) if parallax else 1.0
     J[0, 2] = s * per_kpc
     J[1, 2] = TRANSVERSE * (mu_a * t + mu_d * q) * per_kpc
     J[1, 3], J[1, 4], J[1, 5] = k * t, k * q, s

@@ -22,7 +22,7 @@ from ..units import internal
 KMS = u.km / u.s
 # (1 mas/yr * 1 kpc).to("km/s", u.dimensionless_angles())
 TRANSVERSE = 4.740470463533349
-SPEEDS = ("v_x", "v_y", "v_z")
+COORDINATES = ("x", "y", "z", "v_x", "v_y", "v_z")
 CHUNK = 2**16  # stars at a time: the work arrays stay in the cache
 
 
@@ -147,7 +147,8 @@ class Galactocentric:
 
     def take(self, kept: np.ndarray) -> "Galactocentric":
         """The stars with the indices `kept`."""
-        return replace(self, **{k: getattr(self, k)[kept] for k in ("x", "y", "z", *SPEEDS)})
+        columns = {k: getattr(self, k) for k in COORDINATES}
+        return replace(self, **{k: q.value[kept] * q.unit for k, q in columns.items()})
 
     @property
     def R(self) -> u.Quantity:
@@ -242,9 +243,14 @@ def to_galactocentric(
     return Galactocentric(*(row * u.kpc for row in out[:3]), *(row * KMS for row in out[3:]), frame)
 
 
+def is_parallax(distance: u.Quantity) -> bool:
+    """Whether a quantity is an angle."""
+    return isinstance(distance, u.Quantity) and u.Unit(distance.unit).is_equivalent(u.mas)
+
+
 def plain_distance(distance: u.Quantity) -> np.ndarray:
     """A distance, or the inverse of a parallax, in kpc; NaN where it is not positive."""
-    if isinstance(distance, u.Quantity) and distance.unit.is_equivalent(u.mas):
+    if is_parallax(distance):
         parallax = internal(distance, u.mas, "parallax")
         # 1 kpc at 1 mas, to 1e-16: the parsec is defined by small angles.
         return 1 / np.where(parallax > 0, parallax, np.nan)

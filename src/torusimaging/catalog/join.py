@@ -88,8 +88,6 @@ def _words(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _bytes(keys: np.ndarray) -> np.ndarray:
     if keys.dtype.kind == "S":
         return keys
-    missing = (
-        np.array([key is None or key != key for key in keys]) if keys.dtype == object else None
-    )
-    texts = keys.astype(str) if missing is None else np.where(missing, "", keys).astype(str)
-    return np.char.encode(texts, "utf-8")
+    if keys.dtype == object:
+        keys = np.array(["" if key is None or key != key else key for key in keys])
+    return np.char.encode(keys.astype(str), "utf-8")

@@ -110,9 +110,11 @@ class Selection:
         for name in ("vz_max", "vR_max"):
             _positive(getattr(self, name), KMS, name)
         if self.R is not None:
-            low, high = (internal(x, u.kpc, "R") for x in self.R)
-            if not low < high:
+            limits = tuple(self.R) if np.iterable(self.R) else (self.R,)
+            values = [internal(x, u.kpc, "R") for x in limits]
+            if len(values) != 2 or not values[0] < values[1]:
                 raise ValueError(f"R must be a range (low, high), but {self.R} was given.")
+            object.__setattr__(self, "R", limits)
         for name, limits in self.ranges.items():
             if len(limits) != 2 or not limits[0] < limits[1]:
                 raise ValueError(

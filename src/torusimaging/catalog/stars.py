@@ -61,7 +61,7 @@ class Stars:
         return kept
 
     def flag_cuts(self, flags: Mapping) -> Iterator[tuple[str, np.ndarray]]:
-        """One cut for each bit of `flags`: columns to lists of bits, by name or number, or "any"."""
+        """One cut for each bit of `flags`, lists of bits (or "any") by column, for `apply`."""
         for flag, bits in flags.items():
             for bit in [ANY] if isinstance(bits, str) else bits:
                 chosen = bit if bit == ANY else [bit]

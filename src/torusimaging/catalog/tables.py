@@ -222,7 +222,7 @@ def _known(ids: np.ndarray) -> np.ndarray:
 
 def _drop_missing(columns: dict[str, np.ndarray], preset: Preset) -> None:
     """Turn the survey's marks of missing values into NaN, in place."""
-    for name, values in columns.items():
+    for values in columns.values():
         if values.dtype.kind == "f":
             for mark in preset.missing:
                 values[values == mark] = np.nan

@@ -248,7 +248,7 @@ def _sky(stars: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _inside(sky: dict[str, np.ndarray]) -> np.ndarray:
     """Whether stars pass the tutorial's cuts on R, y, R - R_g and v_R, by Astropy, shape (4, n)."""
-    stars = coord.SkyCoord(
+    stars = coord.ICRS(
         ra=sky["ra"] * u.deg,
         dec=sky["dec"] * u.deg,
         distance=u.kpc / np.maximum(sky["parallax"], 1e-3),
@@ -256,8 +256,8 @@ def _inside(sky: dict[str, np.ndarray]) -> np.ndarray:
         pm_dec=sky["pmdec"] * u.mas / u.yr,
         radial_velocity=sky["radial_velocity"] * KMS,
     ).transform_to(_frame())
-    x, y = (q.to_value(u.kpc) for q in (stars.x, stars.y))
-    v_x, v_y = (q.to_value(KMS) for q in (stars.v_x, stars.v_y))
+    x, y, _ = stars.cartesian.xyz.to_value(u.kpc)
+    v_x, v_y, _ = stars.velocity.d_xyz.to_value(KMS)
     R = np.hypot(x, y)
     R_g = np.abs(x * v_y - y * v_x) / V_CIRC
     return np.stack(

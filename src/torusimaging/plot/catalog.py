@@ -35,20 +35,21 @@ def plot_places(
     if n > SHOWN:
         good = np.random.default_rng(seed).choice(good, SHOWN, replace=False)
     if axes is None:
-        _, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
-    axes = np.ravel(axes)
-    if axes.size != 3:
-        raise ValueError(f"axes must be three, but {axes.size} were given.")
+        own = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")[1]
+    else:
+        own = np.asarray(axes, dtype=object).ravel()
+    if own.size != 3:
+        raise ValueError(f"axes must be three, but {own.size} were given.")
     sun = {"x": -_sun_x(places), "y": 0.0, "z": places.frame.z_sun.to_value(u.kpc)}
     # Few stars need larger points to be seen, many need fainter ones to be told apart.
-    alpha = float(np.clip(3_000 / good.size, 0.08, 0.8))
-    for axis, (a, b) in zip(axes, PLANES, strict=True):
-        axis.plot(xyz[a][good], xyz[b][good], ".", ms=2, mew=0, color=BLUE, alpha=alpha)
+    alpha = float(np.clip(8_000 / good.size, 0.2, 0.9))
+    for axis, (a, b) in zip(own, PLANES, strict=True):
+        axis.plot(xyz[a][good], xyz[b][good], ".", ms=2.5, mew=0, color=BLUE, alpha=alpha)
         axis.plot(sun[a], sun[b], "o", ms=6, mfc="none", mec=ORANGE, mew=1.5)
         axis.axhline(0, color=GREY, lw=0.5, zorder=0)
         axis.set(xlabel=f"{a} [kpc]", ylabel=f"{b} [kpc]", aspect="equal", adjustable="datalim")
-    axes[0].set_title(f"{n:,} stars (circle: the Sun)", fontsize="medium")
-    return axes[0].figure, axes
+    own[0].set_title(f"{n:,} stars (circle: the Sun)", fontsize="medium")
+    return own[0].figure, own
 
 
 def _sun_x(places: Galactocentric) -> float:

@@ -1,15 +1,16 @@
 """A folder with a catalogue's map, stars, cuts and a figure of the stars' places."""
 
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from ..catalog import Sample
+from ..catalog import Sample, fetch, load, read_config, template
 from ..data import write_map
 from ..data.files import write_table
 from ..plot import plot_places
-from .folder import DPI, filled_folder
+from .folder import DPI, filled_folder, prepare_folder
 
 
 def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
@@ -41,3 +42,28 @@ def _columns(sample: Sample) -> dict:
         for name, values in stars.columns.items()
     }
     return own | sample.derived
+
+
+def run_bin(options) -> None:
+    """The command `oti bin`: a template, or a configuration's map with its cuts printed."""
+    if options.template is not None:
+        print(template(options.template), end="")
+        return
+    if options.config is None:
+        raise ValueError("give a configuration, or --template PRESET to print one.")
+    config = read_config(options.config)
+    folder = prepare_folder(options.out or config.output)
+    sample = load(config)
+    files = write_sample(sample, folder)
+    print(sample.flow)
+    print(f"\n{sample.describe()}\n\nWritten to {folder}: {', '.join(f.name for f in files)}")
+
+
+def run_fetch(options) -> bool:
+    """The command `oti fetch`; whether a file is left for a person to download."""
+    fetched = fetch(options.preset, options.to, options.mirror, progress=True)
+    for path in fetched.files:
+        print(path)
+    for sentence in fetched.by_hand:
+        print(f"oti: {sentence}", file=sys.stderr)
+    return bool(fetched.by_hand)
