@@ -8,6 +8,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from astropy.table import QTable
 
+from .inference import laplace
 from .models.evidence import Evidence, ln_pixel_likelihoods, weighted_evidence
 from .models.pixels import Map, read_map, require_x64
 from .models.samples import Samples, SampleState
@@ -159,7 +160,8 @@ def _judge(name: str, fit: Fit, data: Map, seed: int):
     layout = Layout.of(fit.model.floats(fit.params))
     ln_like = np.asarray(ln_pixel_likelihoods(fit.model, layout, data, jnp.asarray(draws)))
     # A draw that makes no model has no weight, and no likelihood to weigh.
-    good = np.isfinite(ln_like).all(axis=1)
+    # Neither has one so small that it was raised to a floor: leave-one-out would blow that up.
+    good = np.isfinite(ln_like).all(axis=1) & (ln_ratio > ln_ratio.max() - laplace.FLOOR)
     ln_like, ln_ratio, ln_weights = ln_like[good].T, ln_ratio[good], ln_weights[good]
     # It takes minus the ln ratio.
     leave_out, k = array_stats.psislw(ln_like - ln_ratio)

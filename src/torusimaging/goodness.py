@@ -25,6 +25,8 @@ SHAPES = ("constant", "radius")
 DEGENERATE = 1e-8
 # A fit whose chi^2 a further step lowers by more than this is not at its optimum.
 STATIONARY = 0.1
+# A free vector's entry beyond which the parameter counts as at its limit: optima end at 20.
+AT_LIMIT = 19.0
 RARE = 0.0027  # the chance of leaving 3 sd
 NOTABLE = 3.0  # sd
 
@@ -158,10 +160,13 @@ def linearise(fit: Fit, data: Map) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """
     params = fit.model.floats(fit.params)
     layout = Layout.of(params)
-    bounds = make_bounds(layout, params, fit.bounds)
+    bounds = make_bounds(layout, params, fit.bounds, fit.model.given)
     args = (fit.model, bounds, layout, pad(data))
     free = bounds.free(layout.flatten(params))
     values, slopes, gradient, extra = map(np.asarray, _expand(free, args))
+    # A parameter at its limit does not follow the data: it is held there.
+    inner = ~np.asarray(bounds.inside(free, AT_LIMIT)[1])
+    slopes, gradient, extra = slopes[:, inner], gradient[inner], extra[np.ix_(inner, inner)]
     # Squares are taken to first order in their residuals, as in the fit: that part is >= 0.
     normal = slopes.T @ slopes + extra
     scale = np.sqrt(np.maximum(np.diag(normal), np.finfo(float).tiny))

@@ -106,9 +106,13 @@ class Bounds(eqx.Module):
         return jnp.where(floor, above, jnp.where(ceiling, under, z))
 
     def inside(self, z: Array, most: float = 20.0) -> tuple[Array, list[bool]]:
-        """z with entries between two limits no farther than `most` from 0, and which were."""
-        both = np.isfinite(self.lower) & np.isfinite(self.upper)
-        far = both & (np.abs(np.asarray(z)) > most)
+        r"""z with entries no nearer to a limit than `most` allows, and which were nearer.
+
+        Between two limits that is \|z\| <= most; with one, at minus infinity, z >= -most.
+        """
+        below, above = np.isfinite(self.lower), np.isfinite(self.upper)
+        at = np.asarray(z)
+        far = ((below | above) & (at < -most)) | (below & above & (at > most))
         return jnp.where(far, jnp.clip(z, -most, most), z), far.tolist()
 
     def ln_jacobian(self, z: Float[Array, " d"]) -> Float[Array, ""]:

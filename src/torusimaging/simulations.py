@@ -99,7 +99,8 @@ def _quantities(model, layout, draws, heights, data):
 def simulate(problem: Problem, i: int) -> dict[str, Any]:
     """Simulation `i`: a map of the truth `i`, its fit, and the ranks of the truth."""
     begin = time.perf_counter()
-    rng = np.random.default_rng([problem.settings["seed"], i])
+    # The stream (seed, 0) is that of the truths.
+    rng = np.random.default_rng([problem.settings["seed"], i or 2**31])
     data, truth = problem.data, problem.truths[i]
     label = problem.model.get_label(*places_of(data), problem.layout.unflatten(truth))
     data = data | {"label": label + data["label_err"] * rng.standard_normal(label.size)}

@@ -144,10 +144,34 @@ def test_bad_checkpoints(fit, tmp_path):
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         Checkpoint(tmp_path / "run", {"seed": 1}, True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match="a folder of its own, but .* holds 'thesis.tex'"):
+        Checkpoint(tmp_path / "mine", {"seed": 1}, False)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     for name in NUMBERS:
         for bad in (0, -1, 2.5, "9"):
             with pytest.raises(ValueError, match=f"{name} must be a whole number"):
                 fit.sample(**(NUMBERS | {name: bad}))
+
+
+def test_blocks_of_a_killed_removal_are_of_no_run(tmp_path):
+    """Without its description a block is another run's: a new run does not take it up."""
+    kept = Checkpoint(tmp_path / "run", {"seed": 1}, False)
+    kept.save("chain-0-step-0", [np.arange(3.0)])
+    kept.close()
+    (tmp_path / "run" / "run.json").unlink()
+    again = Checkpoint(tmp_path / "run", {"seed": 2}, False)
+    assert again.load("chain-0-step-0") is None
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    again.remove()
+    assert (tmp_path / "run" / "notes.txt").exists()
+
+
+def test_one_chain_is_judged_by_its_halves(fit):
+    one = fit.sample(num_warmup=100, num_steps=200, num_chains=1)
+    assert np.isfinite(max(one.state.rhat.values()))
+    assert one.state.verdict.startswith("Halves of 1 chain")
 
 
 def test_blocks_do_not_change_the_draws():

@@ -84,10 +84,10 @@ def test_draws_have_the_prior_s_moments(fits, kind):
 def test_normalisation_against_closed_forms(fits):
     """Uniform widths, a normal's and a half normal's integral."""
     fit = fits["potential"]
-    base = prior_of(fit).ln_normalisation()
+    base, _ = prior_of(fit).ln_normalisation()
     lower, upper = fit.bounds["vel0"]
     model = fit.model.with_priors({"vel0": dist.Normal(0.0, 1e-4)})
-    other = prior_of(fit, model).ln_normalisation()
+    other, _ = prior_of(fit, model).ln_normalisation()
     expected = np.log(1e-4 * np.sqrt(2 * np.pi)) - np.log(upper - lower)
     assert other - base == pytest.approx(expected, abs=1e-6)
 
@@ -150,6 +150,65 @@ def test_one_sided_limits():
     step = 1e-6
     slope = (bounds.constrain(z + step) - bounds.constrain(z - step)) / (2 * step)
     np.testing.assert_allclose(bounds.ln_jacobian(z), np.sum(np.log(np.abs(slope))), rtol=1e-6)
+
+
+def test_limits_leave_the_objective_and_its_curvature(fits):
+    """A uniform prior wider than the posterior changes neither; a normal one adds its own."""
+    fit = fits["potential"]
+    names = ("pos", "vel", "label", "label_err", "pos_mean", "vel_mean")
+    data = {name: fit.data[name] for name in names}
+    flat = fit.model.with_priors({"pos0": dist.Uniform(-0.2, 0.2)})
+    cut = fit.model.with_priors({"pos0": dist.TruncatedNormal(0.0, 0.1, low=-0.3, high=0.3)})
+    plain = fit.model.with_priors({"pos0": dist.Normal(0.0, 0.1)})
+    for model, same in ((flat, fit.model), (cut, plain)):
+        a, b = (m.objective_gaussian(fit.params, **data) for m in (model, same))
+        assert a == pytest.approx(b, rel=1e-12)
+        a, b = (m.get_crlb_uncertainties(fit.params, data)["pos0"] for m in (model, same))
+        assert a == pytest.approx(b, rel=1e-9)
+    outside = fit.model.with_priors({"pos0": dist.Uniform(0.3, 0.6)})
+    with pytest.raises(ValueError, match="has no probability"):
+        outside.objective_gaussian(fit.params, **data)
+
+
+ABOVE, BELOW = dist.TruncatedNormal(0.0, 0.1, low=0.05), dist.TruncatedNormal(0.0, 0.1, high=-0.05)
+
+
+@pytest.mark.parametrize("prior", [ABOVE, BELOW])
+def test_an_optimum_at_a_one_sided_limit(binned, prior):
+    """It is named, sampled inside the limit, and its goodness can be tested."""
+    fit = oti.fit_map(binned, priors={"pos0": prior})
+    assert 0 < abs(fit.params["pos0"]) - 0.05 < 1e-6
+    assert "pos0" in fit.optimizer.message and fit.problems
+    drawn = fit.laplace()
+    column = drawn.samples.draws[:, drawn.samples.names.index("pos0")]
+    assert np.abs(column).min() > 0.05 and drawn.state.pareto_k < 0.7
+    assert np.isfinite(oti.check_goodness(fit).chi2)
+
+
+def test_volume_of_a_flat_prior(fits):
+    """A uniform wider than the bounds has the volume between these."""
+    fit = fits["potential"]
+    low, high = (float(x) for x in fit.bounds["pos0"])
+    volumes = []
+    for factor in (1.0, 5.0):
+        edge = factor * max(abs(low), abs(high))
+        wide = fit.model.with_priors({"pos0": dist.Uniform(-edge, edge)})
+        volumes.append(prior_of(fit, wide).ln_normalisation())
+    error = np.hypot(volumes[0][1], volumes[1][1])
+    assert volumes[0][0] == pytest.approx(volumes[1][0], abs=4 * error + 1e-9)
+
+
+def test_draws_of_a_density_that_may_be_negative(binned):
+    """The prior has no draws that the posterior forbids."""
+
+    def density(z, rho, dip):
+        return rho * (jnp.exp(-jnp.abs(z) / 0.3) - dip)
+
+    start = {"rho": (1e8, 3e7), "dip": (0.0, 0.05)}
+    fit = oti.fit_map(binned, density=density, density_params=start)
+    drawn = fit.model.draw_prior(fit.params, fit.bounds, 200)
+    for params in drawn:
+        fit.model.check(params)
 
 
 def test_bad_priors(fits, binned):

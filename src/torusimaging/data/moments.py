@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 MAX_STEPS = 200
 TOLERANCE = 1e-10
+ROUNDING = 1e-14
 # Stars' worth of the global value mixed into a local one where there are few stars.
 PRIOR_STARS = 50.0
 
@@ -75,14 +76,20 @@ def global_scatter(groups: Groups) -> float:
     )
     s2 = pooled / freedom
     floor = 1e-12 * s2
+    last = None
     for _ in range(MAX_STEPS):
         if s2 <= floor:
             return 0.0
         top, info, _ = _terms(packed, s2)
-        new = max(float(top.sum() / info.sum()), 0.0)
-        if abs(new - s2) <= TOLERANCE * s2:
-            return float(np.sqrt(new))
-        s2 = new
+        step = max(float(top.sum() / info.sum()), 0.0) - s2
+        # To the last digits, so that sums that were rounded otherwise give the same s.
+        stuck = last is not None and abs(step) >= abs(last[1])
+        if abs(step) <= (TOLERANCE if stuck else ROUNDING) * s2:
+            return float(np.sqrt(s2 + step))
+        # The secant through this step and the last, unless it leads out of the allowed range.
+        slope = 0.0 if last is None else (step - last[1]) / (s2 - last[0])
+        last = (s2, step)
+        s2 += step / -slope if -1.0 < slope < -0.1 and s2 > step / slope else step
     raise RuntimeError(
         f"the estimate of s did not settle in {MAX_STEPS} steps (now {np.sqrt(s2):.4g}): give s."
     )

@@ -4,7 +4,6 @@ import fcntl
 import io
 import json
 import os
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,27 +33,15 @@ class Checkpoint:
     identity : what the run is of, as numbers and words: a folder of another run is refused
     resume : whether to go on from what the folder holds
 
-    Raises ``ValueError`` for a folder in use, for one that holds a run already (unless `resume`),
-    none (with `resume`), or another one, naming the first difference; ``OSError`` where it cannot
-    be made.
+    Raises ``ValueError`` for a folder in use, for one that holds other files, a run already (unless
+    `resume`), none (with `resume`), or another one, naming the first difference; ``OSError`` where
+    it cannot be made.
     """
 
     def __init__(self, folder: str | os.PathLike, identity: dict, resume: bool):
         self.folder = Path(folder)
-        found = read_identity(self.folder)
-        if resume and found is None:
+        if resume and not self.folder.is_dir():
             raise ValueError(f"checkpoint {self.folder} holds no run to resume.")
-        if not resume and found is not None:
-            raise ValueError(
-                f"checkpoint {self.folder} holds a run already: resume it, or remove the folder."
-            )
-        if found is not None:
-            for key in identity:
-                if found.get(key) != identity[key]:
-                    raise ValueError(
-                        f"checkpoint {self.folder} is of another run: its {key} is "
-                        f"{found.get(key)!r}, but {identity[key]!r} was given."
-                    )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = open(self.folder / LOCK, "w")
         try:
@@ -63,8 +50,51 @@ class Checkpoint:
         except OSError:
             self.lock.close()
             raise ValueError(f"checkpoint {self.folder} is in use by another process.") from None
+        try:
+            self._claim(identity, resume)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _claim(self, identity: dict, resume: bool) -> None:
+        """Check that the folder is of this run, or make it so."""
+        found = read_identity(self.folder)
+        if resume and found is None:
+            raise ValueError(f"checkpoint {self.folder} holds no run to resume.")
+        if not resume and found is not None:
+            raise ValueError(
+                f"checkpoint {self.folder} holds a run already: resume it, or remove the folder."
+            )
         if found is None:
+            if others := [f.name for f in self.folder.iterdir() if not _is_own(f)]:
+                raise ValueError(
+                    f"checkpoint must be a folder of its own, but {self.folder} holds "
+                    f"{others[0]!r}."
+                )
+            # What a killed removal left is of another run.
+            self._clear()
             write_atomically(self.folder / RUN, json.dumps(identity, indent=1).encode())
+            return
+        for key in identity:
+            if found.get(key) != identity[key]:
+                raise ValueError(
+                    f"checkpoint {self.folder} is of another run: its {key} is "
+                    f"{found.get(key)!r}, but {identity[key]!r} was given."
+                )
+
+    def _clear(self) -> None:
+        """Delete the run's files, what it is of last: a kill leaves no blocks without it."""
+        for file in sorted(self.folder.iterdir(), key=lambda f: f.name == RUN):
+            if _is_own(file) and file.name != LOCK:
+                file.unlink()
+
+    def _leave(self) -> None:
+        """Give the lock back, and the folder where it holds nothing else."""
+        if not (self.folder / RUN).exists():
+            (self.folder / LOCK).unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+        self.lock.close()
 
     def save(self, name: str, arrays: list[NDArray]) -> None:
         """Keep arrays under a name."""
@@ -95,9 +125,16 @@ class Checkpoint:
         self.lock.close()
 
     def remove(self) -> None:
-        """Delete the folder of a run that is complete."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete what a run that is complete has kept; files that are not its own stay."""
+        self._clear()
+        self._leave()
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a checkpoint made a file of this name."""
+    name = file.name.removesuffix(".part")
+    block = name.endswith(".npz") and name.startswith(("chain", "whitening"))
+    return name in (RUN, LOCK) or block
 
 
 def read_identity(folder: str | os.PathLike) -> dict[str, Any] | None:

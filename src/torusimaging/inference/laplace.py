@@ -38,6 +38,7 @@ def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Flo
     return jnp.asarray(vectors / np.sqrt(values))
 
 
+FLOOR = 700.0  # ln weights are at most this far below the largest: exp of it is still a number
 # Draws whose densities one compiled program gives, however many are asked for.
 CHUNK = 256
 # Proposals, the degrees of freedom of those after the first, and how much wider they are.
@@ -85,7 +86,7 @@ def _smooth(ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Raw ln weights, none far below the largest, smoothed normalised ones, and Pareto k."""
     if not np.isfinite(ratio).any():
         raise ValueError("the posterior is not finite at any draw of its normal approximation.")
-    ratio = np.maximum(ratio, ratio.max() - 700.0)
+    ratio = np.maximum(ratio, ratio.max() - FLOOR)
     if np.ptp(ratio) < 1e-9:
         # The posterior is normal itself: the weights have no tail.
         return ratio, np.full(ratio.size, -np.log(ratio.size)), -np.inf

@@ -301,11 +301,36 @@ def sample_nuts(
     )
 
 
+def possible_starts(ln_density: Callable, args: Any, starts: Float[Array, "c d"]) -> Array:
+    """`starts`, those without probability moved towards 0, where there is some, until they have it.
+
+    Raises ``ValueError`` where 20 halvings do not help.
+    """
+    for _ in range(20):
+        good = jnp.isfinite(_ln_densities(ln_density, starts, args))
+        if good.all():
+            return starts
+        starts = jnp.where(good[:, None], starts, 0.5 * starts)
+    raise ValueError("the start of the chains has no probability: optimise first.")
+
+
+@eqx.filter_jit
+def _ln_densities(ln_density: Callable, starts: Array, args: Any) -> Array:
+    return jax.lax.map(lambda w: ln_density(w, args), starts)
+
+
 def diagnostics(draws: np.ndarray) -> dict[str, np.ndarray]:
-    """R-hat, bulk and tail effective sample size of draws with shape (chain, draw, parameter)."""
+    """R-hat, bulk and tail effective sample size of draws with shape (chain, draw, parameter).
+
+    The R-hat of one chain is that of its halves.
+    """
     move = np.moveaxis(draws, -1, 0)
+    halves = move
+    if draws.shape[0] == 1:
+        half = draws.shape[1] // 2
+        halves = move[..., : 2 * half].reshape(len(move), 2, half)
     return {
-        "rhat": np.asarray(array_stats.rhat(move)),
+        "rhat": np.asarray(array_stats.rhat(halves)),
         "ess_bulk": np.asarray(array_stats.ess(move, method="bulk")),
         "ess_tail": np.asarray(array_stats.ess(move, method="tail", prob=(0.05, 0.95))),
     }

@@ -50,6 +50,10 @@ class DensityForm(eqx.Module):
     def start(self) -> dict:
         """The prior's centre."""
 
+    def is_possible(self, params: dict) -> Array:
+        """Whether the density is nowhere negative; here it cannot be."""
+        return jnp.ones((), bool)
+
     def grid(self, top: float, n: int = COARSE) -> OrbitGrid:
         """`n` orbits up to the height `top` (kpc) for densities of this form."""
         return OrbitGrid.reaching(top, n=n, nodes=40)
@@ -243,12 +247,15 @@ class UserDensity(DensityForm):
 
     def sides(self, params: dict) -> tuple[Side, Side | None]:
         """The density above and, where it differs, below the plane; NaN where one is negative."""
-        found = [FunctionSide(self.function, params, sign) for sign in self._signs]
-        x = self.height * jnp.linspace(0.0, 1.0, LOOKED_AT)
-        lowest = jnp.min(jnp.stack([jnp.min(side.density(x)) for side in found]))
-        veto = jnp.where(lowest >= 0, 1.0, jnp.nan)
+        veto = jnp.where(self.is_possible(params), 1.0, jnp.nan)
         guarded = [FunctionSide(self.function, params, sign, veto) for sign in self._signs]
         return guarded[0], guarded[1] if self.asymmetric else None
+
+    def is_possible(self, params: dict) -> Array:
+        """Whether the density is nowhere negative."""
+        found = [FunctionSide(self.function, params, sign) for sign in self._signs]
+        x = self.height * jnp.linspace(0.0, 1.0, LOOKED_AT)
+        return jnp.min(jnp.stack([jnp.min(side.density(x)) for side in found])) >= 0
 
     @property
     def _signs(self) -> tuple[int, ...]:

@@ -51,7 +51,8 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
     In the free vector z, with p(z) = L pi |dx/dz|:  Z = 1/n sum_s p(z_s) / N(z_s; z*, C), the
     weights' tail smoothed, and by Laplace's formula ln Z = ln p(z*) + d/2 ln(2 pi) + 1/2 ln det C
     + 1/2 g^T C g, where g, the slope of ln p at z*, is that of |dx/dz| alone: the optimum is that
-    of the parameters.  The weights' error is sqrt(1 / ess - 1 / n).
+    of the parameters.  The weights' error is sqrt(1 / ess - 1 / n); that of
+    the prior's volume, which is counted, comes on top.
 
     Raises ``ValueError`` where the curvature at `params` is not positive.
     """
@@ -60,10 +61,10 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
     found = laplace.weigh_normal(ln_whitened, inner, layout.size, size, seed)
     peak, slope, curvature = (np.asarray(a) for a in _expand(inner))
     try:
-        constant = _ln_errors(args[-1]) - ln_prior_volume(model, params, bounds)
-        note = ""
+        ln_volume, volume_error = ln_prior_volume(model, params, bounds)
+        constant, note = _ln_errors(args[-1]) - ln_volume, ""
     except ValueError as reason:
-        constant, note = np.nan, str(reason)
+        constant, volume_error, note = np.nan, 0.0, str(reason)
     constant += np.linalg.slogdet(factor)[1]
     laplace_integral = peak + 0.5 * slope @ slope + 0.5 * layout.size * LN_2PI
     return Evidence(
@@ -73,7 +74,7 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
         pareto_k=found.pareto_k,
         ln_laplace=float(laplace_integral + constant),
         ln_evidence=found.ln_mean + float(constant),
-        error=float(np.sqrt(max(1 / found.ess - 1 / size, 0.0))),
+        error=float(np.sqrt(max(1 / found.ess - 1 / size, 0.0) + volume_error**2)),
         n_constrained=layout.size - float(np.trace(curvature)),
         note=note,
     )
@@ -99,11 +100,12 @@ def quick_evidence(model, bdata, params, bounds) -> float:
     if not fit.finished or not np.isfinite(fit.value) or sign <= 0:
         return -np.inf
     peak = -float(fit.value) + float(limits.ln_jacobian(fit.z)) + _ln_errors(data)
-    return peak + 0.5 * layout.size * LN_2PI - 0.5 * ln_det - ln_prior_volume(model, params, bounds)
+    ln_volume, _ = ln_prior_volume(model, params, bounds)
+    return peak + 0.5 * layout.size * LN_2PI - 0.5 * ln_det - ln_volume
 
 
-def ln_prior_volume(model, params: dict, bounds) -> float:
-    """ln of the integral over the bounds of what the objectives call the prior."""
+def ln_prior_volume(model, params: dict, bounds) -> tuple[float, float]:
+    """ln of the integral over the bounds of what the objectives call the prior, and its sd."""
     params = model.floats(params)
     layout = Layout.of(params)
     limits = make_bounds(layout, params, bounds, model.given)

@@ -42,8 +42,8 @@ class Inference(Posterior):
         """Maximise the posterior from `params0`; neither it nor `bounds` is changed.
 
         By Levenberg-Marquardt, for counts on the roots of their deviance; with a user's own
-        regularisation, or priors that are not normal, by BFGS.  Both work on the free vector that
-        the bounds are mapped to.
+        regularisation, or priors that are not normal, by BFGS.  Both step in the free vector that
+        the bounds are mapped to, but the density that they maximise is that of the parameters.
 
         Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
         state's sentence where the optimiser did not converge.
@@ -108,6 +108,7 @@ class Inference(Posterior):
                 raise ValueError(
                     f"{name} must be a whole number of at least 1, but {n!r} was given."
                 )
+        numbers, rng_seed = {name: int(n) for name, n in numbers.items()}, int(rng_seed)
         if resume and checkpoint is None:
             raise ValueError("resume needs the checkpoint to go on from.")
         kept = None
@@ -116,9 +117,10 @@ class Inference(Posterior):
             kept = Checkpoint(checkpoint, identity, resume)
         try:
             state, samples = self._run_nuts(bdata, p0, bounds, rng_seed, numbers, progress, kept)
-        finally:
+        except BaseException:
             if kept is not None:
                 kept.close()
+            raise
         if kept is not None:
             kept.remove()
         return state, samples
@@ -134,6 +136,7 @@ class Inference(Posterior):
                 centre, factor = map(jnp.asarray, found)
         key_start, key_run = jax.random.split(jax.random.key(rng_seed))
         starts = jax.random.normal(key_start, (num_chains, layout.size))
+        starts = nuts.possible_starts(ln_whitened, (centre, factor, args), starts)
         seed = int(jax.random.randint(key_run, (), 0, 2**31 - 1))
         chains = nuts.sample_nuts(
             ln_whitened,
@@ -183,7 +186,7 @@ class Inference(Posterior):
         seconds = time.perf_counter() - begin
         weighed = len(found.draws)
         state = LaplaceState.of(
-            found.logdensity[picks], found.pareto_k, found.ess, weighed, seconds
+            found.logdensity[picks], found.pareto_k, found.ess, weighed, num_draws, seconds
         )
         return state, Samples(draws, layout)
 
@@ -241,10 +244,9 @@ class Inference(Posterior):
         a negative variance is never reported as zero.
         """
         params = self.floats(params)
-        layout = Layout.of(params)
+        layout, limits = self.unlimited(params)
         pixels = read_map(data, objective)
-        pixels = pixels if objective == "poisson" else pad(pixels)
-        args = (self, make_bounds(layout, params, None, self.given), layout, pixels)
+        args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
         cov = np.asarray(factor @ factor.T)
         return np.linalg.inv(cov) if inv else cov

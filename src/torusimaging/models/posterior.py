@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from .. import distributions, likelihoods
 from ..foliation import FourierFoliation, PotentialFoliation
-from ..priors import Layout, check_structure, make_bounds
+from ..priors import Bounds, Layout, check_structure, make_bounds
 from ..units import plain_parameter
 from . import prior
 from .objectives import OBJECTIVES
@@ -48,6 +48,10 @@ class Posterior(eqx.Module):
     def constraints(self, params: dict) -> Array:
         """Residuals that are zero where the parameters make a possible model; none here."""
         return jnp.zeros(0)
+
+    def is_possible(self, params: dict) -> Array:
+        """Whether parameters have any probability, where a model knows more than its prior says."""
+        return jnp.ones((), bool)
 
     def regularization(self, params: dict) -> Array:
         """A user's own term of minus the ln prior; nothing here."""
@@ -169,10 +173,18 @@ class Posterior(eqx.Module):
 
     def _objective(self, kind: str, params: dict, data: Map) -> float:
         params = self.floats(params)
-        layout = Layout.of(params)
-        bounds = make_bounds(layout, params, None, self.given)
+        layout, bounds = self.unlimited(params)
         x = layout.flatten(params)
         return float(evaluate(OBJECTIVES[kind], x, (self, bounds, layout, data)))
+
+    def unlimited(self, params: dict) -> tuple[Layout, Bounds]:
+        """The layout and bounds with which the free vector is that of the parameters themselves.
+
+        Raises ``ValueError`` for parameters without probability in the given priors.
+        """
+        distributions.check_priors(self.given, params)
+        layout = Layout.of(params)
+        return layout, make_bounds(layout, params, None)
 
 
 @eqx.filter_jit

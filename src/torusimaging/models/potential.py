@@ -253,6 +253,10 @@ class TorusImaging1DPotential(OrbitModel):
     def _label_knots(self) -> np.ndarray:
         return np.asarray(self.label_knots)
 
+    def is_possible(self, params: dict) -> Array:
+        """Whether the density is nowhere negative."""
+        return self.density.is_possible(params["density_params"])
+
     def check(self, params: dict) -> None:
         """Raise a ``ValueError`` for a user's density that is negative somewhere."""
         if isinstance(self.density, UserDensity):

@@ -14,6 +14,7 @@ from ..priors import Bounds, Layout, indices
 
 LN_2PI = float(np.log(2 * np.pi))
 BATCH = 2048
+COUNTED, MOST_TRIED = 10_000, 65_536
 PATIENCE = 20  # batches for each draw inside the bounds that the constraints accept
 
 
@@ -129,28 +130,32 @@ class Prior(NamedTuple):
                 )
         return np.concatenate(out)[:size]
 
-    def ln_normalisation(self, seed: int = 0, batches: int = 4) -> float:
+    def ln_normalisation(self, seed: int = 0) -> tuple[float, float]:
         """ln of the integral of what the objectives call the prior, exp(-squares/2 - penalty).
 
-        The share of draws inside bounds and constraints is counted, on 8192 draws.
+        The share of draws inside bounds and constraints is counted until it has 1e4 of them, on
+        65536 at the most; the second number is the sd of its logarithm.
         """
-        rng = np.random.default_rng(seed)
-        share = np.mean([len(self._batch(rng)) for _ in range(batches)]) / BATCH
-        if share == 0:
-            raise ValueError("the prior allows next to nothing: no draw of 8192 is possible.")
+        rng, found, tried = np.random.default_rng(seed), 0, 0
+        while found < COUNTED and tried < MOST_TRIED:
+            found, tried = found + len(self._batch(rng)), tried + BATCH
+        if found == 0:
+            raise ValueError(f"the prior allows next to nothing: no draw of {tried} is possible.")
+        share = found / tried
         a = self.matrix[:, self.normal]
         sign, ln_det = np.linalg.slogdet(a.T @ a)
         fixed = self.matrix @ self._middle() + self.offset
         least = fixed - a @ np.linalg.lstsq(a, fixed, rcond=None)[0]
         widths = (np.asarray(self.bounds.upper) - np.asarray(self.bounds.lower))[self.uniform]
         normal = 0.5 * (self.normal.size * LN_2PI - ln_det) - 0.5 * least @ least
-        # A flat prior of the user's is uniform between its limits, as are bounds.
-        flat = [
-            np.log(np.asarray(self.bounds.upper - self.bounds.lower)[index]).sum()
-            for name, index in self.own.items()
-            if known.is_flat(self.model.given[name])
-        ]
-        return float(normal + np.log(widths).sum() + sum(flat) + np.log(share))
+        # A flat prior of the user's is drawn between its own limits, whatever the bounds.
+        flat = []
+        for name, index in self.own.items():
+            if known.is_flat(given := self.model.given[name]):
+                low, high = known.limits(given)
+                flat.append(np.log(np.broadcast_to(np.subtract(high, low), index.shape)).sum())
+        ln_volume = float(normal + np.log(widths).sum() + sum(flat) + np.log(share))
+        return ln_volume, float(np.sqrt((1 - share) / found))
 
     def _middle(self) -> np.ndarray:
         """A vector whose entries besides the normal ones are those of one draw."""
@@ -190,7 +195,9 @@ class Prior(NamedTuple):
 @eqx.filter_jit
 def _constraint(model, layout: Layout, x: Array) -> Array:
     def one(row):
-        terms = model.constraints(layout.unflatten(row))
-        return 0.5 * jnp.sum(jnp.where(jnp.isfinite(terms), terms, jnp.inf) ** 2)
+        params = layout.unflatten(row)
+        terms = model.constraints(params)
+        half = 0.5 * jnp.sum(jnp.where(jnp.isfinite(terms), terms, jnp.inf) ** 2)
+        return jnp.where(model.is_possible(params), half, jnp.inf)
 
     return jax.lax.map(one, x, batch_size=64)

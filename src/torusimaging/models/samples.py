@@ -77,9 +77,10 @@ class SampleState(NamedTuple):
 def _verdict(tables: dict, count: int, fraction: float, n_chains: int) -> str:
     worst = max(tables["rhat"].values())
     agree = "agree" if worst < 1.01 else "DISAGREE"
+    who = f"{n_chains} chains" if n_chains > 1 else "Halves of 1 chain"
     smallest = min(tables["ess_bulk"].values())
     return (
-        f"{n_chains} chain{'s' * (n_chains > 1)} {agree} (largest R-hat {worst:.3f}); "
+        f"{who} {agree} (largest R-hat {worst:.3f}); "
         f"smallest bulk ESS {smallest:.0f}; {count} divergences ({100 * fraction:.2g} %)"
         f"{' - TOO MANY' * (fraction > 0.01)}."
     )
@@ -103,14 +104,20 @@ class LaplaceState(NamedTuple):
 
     @classmethod
     def of(
-        cls, logdensity: np.ndarray, pareto_k: float, ess: float, weighed: int, seconds: float
+        cls,
+        logdensity: np.ndarray,
+        pareto_k: float,
+        ess: float,
+        weighed: int,
+        picked: int,
+        seconds: float,
     ) -> "LaplaceState":
-        """The state with its sentence."""
-        share = float(ess / weighed)
+        """The state, with its sentence, of `picked` draws out of those `weighed`, worth `ess`."""
+        share, ess = float(ess / weighed), min(ess, picked)
         reliable = bool(pareto_k < 0.7 and ess >= ENOUGH and share >= SHARE)
         text = (
             f"Normal approximation, reweighted: Pareto k {pareto_k:.2f}, worth {ess:.0f} "
-            f"independent draws of {weighed}"
+            f"independent draws, efficiency {100 * share:.0f} %"
         )
         text += "." if reliable else " - NOT RELIABLE: sample with NUTS."
         return cls(logdensity, float(pareto_k), float(ess), reliable, float(seconds), text, share)

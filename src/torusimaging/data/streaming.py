@@ -1,0 +1,303 @@
+"""Maps of catalogues that need not fit in memory: files in chunks, by threads or by a cluster."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import astropy.units as u
+import numpy as np
+
+from ..units import internal
+from .files import expand, open_table
+from .formats import Columns, TableError
+from .plane import SPEED, Plane, check_scatter, labels_of
+from .sums import Stars, make_map
+
+NAMES = ("pos", "vel", "label", "label_err")
+KINDS = {"pos": u.kpc, "vel": SPEED}
+AHEAD = 3  # parts for each worker that may be under way: bounds the memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """How stars come out of files: what is read, and what is made of it. Sent to workers.
+
+    `columns` are the names by what they are for, or those that `transform` takes.
+    """
+
+    plane: Plane
+    columns: Mapping[str, str] | Sequence[str]
+    transform: Callable | None
+    column_units: Mapping[str, u.UnitBase]
+    rows: int
+    hdu: int | str | None = None
+
+    def names(self) -> list[str]:
+        """The columns to read."""
+        columns = self.columns
+        return list(columns.values() if isinstance(columns, Mapping) else columns)
+
+    def stars(self, read: Columns, units: Mapping[str, u.UnitBase | None], path: Path) -> Stars:
+        """The stars of a chunk; `TableError`, `UnitError` or ``ValueError`` that names the file."""
+        if self.transform is not None:
+            pos, vel, label, label_err = self.transform(read)
+        else:
+            assert isinstance(self.columns, Mapping)
+            pos, vel = (self._place(read, units, path, name) for name in ("pos", "vel"))
+            label = read[self.columns["label"]]
+            error = self.columns.get("label_err")
+            label_err = None if error is None else read[error]
+        try:
+            p, v = self.plane.places(pos, vel)
+            return Stars.of(p, v, *labels_of(label, label_err, p.size))
+        except ValueError as error:
+            raise type(error)(f"{path}: {error}") from None
+
+    def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity:
+        assert isinstance(self.columns, Mapping)
+        column = self.columns[name]
+        unit = self.column_units.get(column, units.get(column))
+        if unit is None:
+            raise TableError(
+                f"{path} states no unit of {column!r}: give column_units={{{column!r}: "
+                f"u.Unit('{KINDS[name]}')}} or the like."
+            )
+        try:
+            values = np.asarray(read[column], dtype=float)
+        except ValueError:
+            raise TableError(f"column {column!r} of {path} must hold numbers.") from None
+        quantity = u.Quantity(values, unit, copy=False)
+        try:
+            internal(quantity[:0], KINDS[name], column)
+        except ValueError as error:
+            raise type(error)(f"{path}: {error}") from None
+        return quantity
+
+
+class Part(NamedTuple):
+    """A part of a file that one worker reads."""
+
+    source: Source
+    path: Path
+    where: Any
+
+    def chunks(self) -> Iterator[Stars]:
+        """The part's stars, chunk by chunk."""
+        file = open_table(self.path, self.source.hdu)
+        for read in file.pieces(self.source.names(), self.source.rows, self.where):
+            yield self.source.stars(read, file.units, self.path)
+
+    def total(self, function: Callable) -> Any:
+        """The sum of `function` over the part's chunks, in order; None without a star."""
+        return _sum(map(function, self.chunks()))
+
+
+@dataclass
+class Report:
+    """What became of the files: how many were read, and the reason for each that was left out."""
+
+    read: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+
+
+def bin_files(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    bins: dict,
+    columns: Mapping[str, str] | Sequence[str],
+    transform: Callable | None = None,
+    column_units: Mapping[str, u.UnitBase] | None = None,
+    units=None,
+    s: float | str | None = None,
+    rows: int = 1_000_000,
+    workers: int | None = None,
+    client: Any = None,
+    skip_bad_files: bool = False,
+    hdu: int | str | None = None,
+) -> dict:
+    """Mean label of the stars of table files in pixels of the phase plane, and its error.
+
+    The estimator is that of `get_binned_label`, and so is the result, but for rounding; it is the
+    same to the last bit for given `rows`, however many workers there are and in whatever order
+    they end.
+
+    Parameters
+    ----------
+    paths : a file, a folder (a HATS catalogue, too), a pattern or a list of them (see
+        `files.expand`): FITS, Parquet, CSV, ECSV or VOTable
+    bins : ``{"pos": edges, "vel": edges}``, increasing, with units
+    columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...}``
+        (the last may be left out); with a `transform`, the names that it takes
+    transform : a function from a dictionary of those columns, plain arrays of one chunk, to (pos,
+        vel, label, label_err), the first two quantities
+    column_units : units of columns for which the files state none, or a wrong one
+    units : unit system of the output, for example gala's ``galactic``; default: the bins' own
+    s : the intrinsic scatter; None: estimated, one value; "local": around each pixel
+    rows : rows of a chunk: memory grows with it, about 100 bytes each for each worker
+    workers : threads; default: one for each core
+    client : a ``dask.distributed.Client``, or the address of a scheduler, whose workers see the
+        same files; in place of threads
+    skip_bad_files : whether to go on without files that cannot be read, which then count nothing
+    hdu : number or name of the table in FITS files
+
+    The files are read three times, twice where `s` is given: for the ranges, for the scatter, and
+    for the means.  Returns the dictionary of `get_binned_label` with ``files``, a `Report`.
+
+    Raises ``FileNotFoundError``, ``TableError`` for a bad file (its name in the sentence),
+    `UnitError`, and ``ValueError`` as `get_binned_label` does.
+    """
+    check_scatter(s)
+    for name, value in (("rows", rows), ("workers", 1 if workers is None else workers)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(
+                f"{name} must be a whole number of at least 1, but {value!r} was given."
+            )
+    _check_columns(columns, transform)
+    plane = Plane.of(bins, units)
+    source = Source(plane, columns, transform, dict(column_units or {}), int(rows), hdu)
+    crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
+    with crew as submit:
+        made, report = _map_of(source, expand(paths), submit, s, skip_bad_files)
+    return plane.describe(made) | {"files": report}
+
+
+def _map_of(source: Source, paths: list[Path], submit: Callable, s, skip: bool):
+    """The map, and what became of the files."""
+    report, parts = Report(), {}
+    for path in paths:
+        try:
+            file = open_table(path, source.hdu)
+            file.check(source.names())
+            parts[path] = [Part(source, path, where) for where in file.parts(source.rows)]
+        except TableError as error:
+            if not skip:
+                raise
+            report.bad[str(path)] = str(error)
+
+    def passes(function):
+        totals = []
+        for path, total in _by_file(submit, function, parts, skip):
+            if isinstance(total, TableError):
+                # In a later pass a file has changed: its stars are in the sums of an earlier one.
+                if report.read:
+                    raise total
+                report.bad[str(path)] = str(total)
+            elif total is not None:
+                totals.append(total)
+        for path in report.bad:
+            parts.pop(Path(path), None)
+        report.read = len(parts)
+        if not totals:
+            bad = f", {len(report.bad)} could not be read" * bool(report.bad)
+            raise ValueError(f"paths must hold stars, but none of {len(paths)} files does{bad}.")
+        return _sum(totals)
+
+    return make_map(passes, source.plane.axes, s), report
+
+
+def _by_file(submit: Callable, function: Callable, parts: dict, skip: bool) -> Iterator[tuple]:
+    """(file, sum over its parts, or why it is bad), in order, a bounded number under way."""
+    waiting: deque = deque()
+    queue = ((path, part) for path, some in parts.items() for part in some)
+    sums: dict[Path, list] = {path: [] for path in parts}
+    left = {path: len(some) for path, some in parts.items()}
+
+    def collect():
+        path, future = waiting.popleft()
+        try:
+            sums[path].append(future.result())
+        except TableError as error:
+            if not skip:
+                raise
+            sums[path].append(error)
+        left[path] -= 1
+
+    def finished() -> Iterator[tuple]:
+        while (path := next(iter(sums), None)) is not None and left[path] == 0:
+            found = sums.pop(path)
+            bad = next((x for x in found if isinstance(x, TableError)), None)
+            yield path, bad if bad is not None else _sum(x for x in found if x is not None)
+
+    for path, part in queue:
+        waiting.append((path, submit(part, function)))
+        if len(waiting) >= submit.limit:
+            collect()
+            yield from finished()
+    while waiting:
+        collect()
+        yield from finished()
+    yield from finished()
+
+
+def _sum(terms: Iterable) -> Any:
+    """The terms added in order; None for no term."""
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    return total
+
+
+class _threads:
+    """Threads: reading and summing leave the interpreter's lock for most of the time."""
+
+    def __init__(self, n: int):
+        self.pool, self.limit = ThreadPoolExecutor(n), AHEAD * n
+
+    def __call__(self, part: Part, function: Callable):
+        return self.pool.submit(part.total, function)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.shutdown(cancel_futures=True)
+
+
+class _cluster:
+    """Workers of dask.distributed; those that die are replaced by others."""
+
+    def __init__(self, client: Any):
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValueError(
+                "client needs dask.distributed: pip install 'orbital-torus-imaging[scale]'."
+            ) from None
+        self.own = not isinstance(client, Client)
+        try:
+            self.client = Client(client, timeout=10) if self.own else client
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"client must be a dask.distributed.Client or the address of a scheduler, but "
+                f"{client!r} was given: {' '.join(str(error).split())}."
+            ) from None
+        self.limit = AHEAD * max(1, sum(self.client.nthreads().values()))
+
+    def __call__(self, part: Part, function: Callable):
+        # The same part is another task in each pass, and is never taken from a cache.
+        return self.client.submit(Part.total, part, function, pure=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.own:
+            self.client.close()
+
+
+def _check_columns(columns, transform) -> None:
+    if transform is not None:
+        if isinstance(columns, str | Mapping) or not all(isinstance(c, str) for c in columns):
+            raise ValueError("columns must be a list of the names that transform takes.")
+        return
+    if not isinstance(columns, Mapping):
+        raise ValueError("columns must be a dictionary with the names of pos, vel and label.")
+    for name in columns:
+        if name not in NAMES:
+            raise ValueError(f"columns may name {', '.join(NAMES)}, but {name!r} was given.")
+    for name in NAMES[:3]:
+        if name not in columns:
+            raise ValueError(f"columns must name {', '.join(NAMES[:3])}, but {name!r} is missing.")

@@ -1,0 +1,204 @@
+"""Sums over stars that can be added: the same for arrays, chunks of files and workers.
+
+What a map needs is found in passes over the stars.  A pass is a function of one chunk of stars
+whose results add up (`Census`, `Histograms`); whoever holds the stars maps it over the chunks and
+adds the results in the chunks' order, so that the result depends on the chunks alone.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import boost_histogram as bh
+import numpy as np
+from numpy.typing import NDArray
+
+from .moments import Groups, global_scatter, local_scatter
+
+# Classes of equal width in the error, so that the scatter, which sees only the classes' mean
+# variance, is right to far better than its own noise.
+ERROR_CLASSES = 32
+
+T = TypeVar("T")
+Passes = Callable[[Callable[["Stars"], T]], T]
+Axes = list[bh.axis.Axis]
+
+
+class Stars(NamedTuple):
+    """A chunk of stars in the bins' units, shape (n,) each: all that is finite, and how many not.
+
+    `sigma` is None without measurement errors.
+    """
+
+    p: NDArray
+    v: NDArray
+    y: NDArray
+    sigma: NDArray | None
+    n_not_finite: int
+
+    @classmethod
+    def of(cls, p: NDArray, v: NDArray, y: NDArray, sigma: NDArray | None) -> "Stars":
+        """The stars whose every column is finite."""
+        good = np.isfinite(y) & np.isfinite(p) & np.isfinite(v)
+        if sigma is not None:
+            good &= np.isfinite(sigma)
+        n_bad = int(good.size - np.count_nonzero(good))
+        if n_bad:
+            p, v, y = p[good], v[good], y[good]
+            sigma = None if sigma is None else sigma[good]
+        return cls(p, v, y, sigma, n_bad)
+
+
+class Census(NamedTuple):
+    """Numbers and ranges (smallest, largest) of the stars."""
+
+    n: int
+    n_not_finite: int
+    sigma: tuple[float, float]
+    p: tuple[float, float]
+    v: tuple[float, float]
+
+    @classmethod
+    def of(cls, stars: Stars) -> "Census":
+        """The census of a chunk."""
+        ranges = [
+            (float(x.min()), float(x.max())) if x is not None and x.size else (np.inf, -np.inf)
+            for x in (stars.sigma, stars.p, stars.v)
+        ]
+        return cls(stars.y.size, stars.n_not_finite, *ranges)
+
+    def __add__(self, other: "Census") -> "Census":
+        ranges = [
+            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[2:], other[2:], strict=True)
+        ]
+        return Census(self.n + other.n, self.n_not_finite + other.n_not_finite, *ranges)
+
+
+class Histograms(tuple):
+    """Histograms that add up one by one."""
+
+    def __add__(self, other):
+        return Histograms(a + b for a, b in zip(self, other, strict=True))
+
+
+class Map(NamedTuple):
+    """What stars give a map: counts, mean, error and mean places of pixels, scatter, census."""
+
+    counts: NDArray
+    label: NDArray
+    label_err: NDArray
+    places: list[NDArray]
+    s: float | NDArray
+    census: Census
+
+
+def fill(storage: type[bh.storage.Storage], axes: Axes, *columns, **options) -> bh.Histogram:
+    """A filled histogram."""
+    return bh.Histogram(*axes, storage=storage()).fill(*columns, **options)
+
+
+def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
+    """The map of the stars that `passes` goes through, in two or three passes.
+
+    `s` is the scatter, None to estimate one value, or "local".  Raises ``ValueError`` where no star
+    lies inside the bins, none is finite, or the scatter cannot be told.
+    """
+    census = passes(Census.of)
+    if census.n == 0:
+        raise ValueError(
+            f"label must have finite values, but none of {census.n_not_finite} stars has one."
+        )
+    if s is None or isinstance(s, str):
+        groups = _groups(passes, axes, census)
+        require_stars(groups.count, axes, census.p, census.v)
+        scatter = global_scatter(groups)
+        if s == "local":
+            scatter = local_scatter(groups, scatter)
+    else:
+        scatter = float(s)
+    low = 0.0 if census.sigma[0] == np.inf else census.sigma[0]
+    if np.min(np.asarray(scatter) ** 2 + low**2) <= 0:
+        raise ValueError(
+            "label_err must be positive where the intrinsic scatter s is 0: a star without any "
+            "error would have an infinite weight."
+        )
+    counts, means, *sums = passes(partial(_weighted, axes, scatter))
+    counts = counts.view().astype(float)
+    require_stars(counts, axes, census.p, census.v)
+    filled = counts > 0
+    weighted = "sum_of_weights" in means.view().dtype.names
+    total = means.view()["sum_of_weights"] if weighted else counts / scatter**2
+    total = np.where(filled, total, 1.0)
+    nan = np.full(counts.shape, np.nan)
+    return Map(
+        counts,
+        np.where(filled, means.view()["value"], nan),
+        np.where(filled, 1.0 / np.sqrt(total), nan),
+        [np.where(filled, x.view() / total, nan) for x in sums],
+        scatter,
+        census,
+    )
+
+
+def _weighted(axes: Axes, scatter, stars: Stars) -> Histograms:
+    """Counts, weighted means of the label and sums of the weighted places."""
+    p, v, y, sigma, _ = stars
+    counts = fill(bh.storage.Int64, axes, p, v)
+    s2 = _per_star(axes, p, v, np.asarray(scatter) ** 2) if np.ndim(scatter) else scatter**2
+    weight = np.broadcast_to(1.0 / (s2 if sigma is None else s2 + sigma * sigma), y.shape)
+    if sigma is None and not np.ndim(scatter):
+        means = fill(bh.storage.Mean, axes, p, v, sample=y)
+    else:
+        means = fill(bh.storage.WeightedMean, axes, p, v, sample=y, weight=weight)
+    sums = (fill(bh.storage.Double, axes, p, v, weight=x * weight) for x in (p, v))
+    return Histograms((counts, means, *sums))
+
+
+def _groups(passes: Passes[Any], axes: Axes, census: Census) -> Groups:
+    """Moments of the stars in (pixel, class of error)."""
+    low, high = census.sigma
+    if low >= high:
+        # One error, or none at all: one class.
+        (means,) = passes(partial(_means, axes))
+        view = means.view()[..., None]
+        variance = np.zeros(1) if low == np.inf else np.array([low**2])
+    else:
+        axis = bh.axis.Regular(ERROR_CLASSES, low, np.nextafter(high, np.inf))
+        classes, one = passes(partial(_classes, axes, axis))
+        view = classes.view()
+        # The classes' mean sigma^2, so that a class stands for its stars on average.
+        sums = one.view()
+        variance = sums["value"] ** 2 + sums["_sum_of_deltas_squared"] / np.maximum(
+            sums["count"], 1
+        )
+    return Groups(view["count"], view["value"], view["_sum_of_deltas_squared"], variance)
+
+
+def _means(axes: Axes, stars: Stars) -> Histograms:
+    return Histograms((fill(bh.storage.Mean, axes, stars.p, stars.v, sample=stars.y),))
+
+
+def _classes(axes: Axes, axis: bh.axis.Axis, stars: Stars) -> Histograms:
+    p, v, y, sigma, _ = stars
+    assert sigma is not None
+    classes = fill(bh.storage.Mean, [*axes, axis], p, v, sigma, sample=y)
+    return Histograms((classes, fill(bh.storage.Mean, [axis], sigma, sample=sigma)))
+
+
+def _per_star(axes: Axes, p: NDArray, v: NDArray, values: NDArray) -> NDArray:
+    """The value of each star's pixel; stars outside take that of the nearest one."""
+    i, j = (np.clip(axis.index(x), 0, axis.size - 1) for axis, x in zip(axes, (p, v), strict=True))
+    return values[i, j]
+
+
+def require_stars(counts: NDArray, axes: Axes, *ranges: tuple[float, float]) -> None:
+    """Raise a ``ValueError`` that compares the ranges of pos and vel with the bins of a map."""
+    if counts.sum() > 0:
+        return
+    text = []
+    for name, (low, high), axis in zip(("pos", "vel"), ranges, axes, strict=True):
+        span = f"{low:.4g} to {high:.4g}" if low <= high else "nothing finite"
+        text.append(
+            f"{name} covers {span} and its bins {axis.edges[0]:.4g} to {axis.edges[-1]:.4g}"
+        )
+    raise ValueError(f"no star lies inside the bins: {' ; '.join(text)} (in the bins' units).")

@@ -1,0 +1,198 @@
+"""Catalogues in chunks give the map of the same stars in memory, whoever reads them."""
+
+import os
+import signal
+
+import astropy.units as u
+import numpy as np
+import pytest
+
+import torusimaging as oti
+from torusimaging.data.files import write_table
+from torusimaging.data.formats import TableError
+
+BINS = {"pos": np.linspace(-1, 1, 11) * u.kpc, "vel": np.linspace(-50, 50, 9) * u.km / u.s}
+COLUMNS = {"pos": "z", "vel": "vz", "label": "mgfe", "label_err": "mgfe_err"}
+SAME = ("counts", "label", "label_err", "pos_mean", "vel_mean", "s")
+SIZES = (5000, 1, 2999)
+
+
+@pytest.fixture(scope="module")
+def stars():
+    rng = np.random.default_rng(5)
+    n = sum(SIZES)
+    out = {
+        "z": rng.normal(0, 0.5, n),
+        "vz": rng.normal(0, 25, n),
+        "mgfe_err": rng.uniform(0.01, 0.1, n),
+    }
+    out["mgfe"] = 0.2 * out["z"] ** 2 + rng.normal(0, np.hypot(0.05, out["mgfe_err"]))
+    out["mgfe"][::97] = np.nan
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(stars, tmp_path_factory):
+    """The stars in three files, one in other units."""
+    folder = tmp_path_factory.mktemp("stars")
+    start = 0
+    for i, n in enumerate(SIZES):
+        part = {name: values[start : start + n] for name, values in stars.items()}
+        part |= {"z": part["z"] * u.kpc, "vz": part["vz"] * u.km / u.s}
+        if i == 2:
+            part |= {"z": part["z"].to(u.pc), "vz": part["vz"].to(u.kpc / u.Myr)}
+        write_table(folder / f"part-{i}.parquet", part)
+        start += n
+    return folder
+
+
+def in_memory(stars, **options):
+    return oti.data.get_binned_label(
+        stars["z"] * u.kpc, stars["vz"] * u.km / u.s, stars["mgfe"], BINS,
+        label_err=stars["mgfe_err"], **options,
+    )  # fmt: skip
+
+
+def assert_same(a, b, rtol):
+    for name in SAME:
+        np.testing.assert_allclose(a[name], b[name], rtol=rtol, atol=1e-14, err_msg=name)
+    for name in ("n_stars", "n_not_finite", "n_outside"):
+        assert a[name] == b[name], name
+
+
+@pytest.mark.parametrize("s", [None, 0.05, "local"])
+@pytest.mark.parametrize("rows", [100, 4096, 1_000_000])
+def test_the_map_is_that_of_the_stars_in_memory(stars, folder, s, rows):
+    """To 1e-12: sums of a few thousand terms in another order, units converted to and fro."""
+    out = oti.data.bin_files(folder, BINS, COLUMNS, s=s, rows=rows)
+    assert_same(out, in_memory(stars, s=s), 1e-12)
+    assert out["files"].read == 3 and not out["files"].bad
+
+
+def test_without_errors(stars, folder):
+    columns = {k: v for k, v in COLUMNS.items() if k != "label_err"}
+    out = oti.data.bin_files(folder, BINS, columns, rows=1000)
+    assert_same(out, in_memory(stars | {"mgfe_err": None}), 1e-12)
+
+
+def test_workers_do_not_matter(folder):
+    """Not to the last bit, for a given chunking."""
+    one, four = (oti.data.bin_files(folder, BINS, COLUMNS, rows=300, workers=n) for n in (1, 4))
+    for name in SAME:
+        np.testing.assert_array_equal(one[name], four[name])
+
+
+@pytest.mark.parametrize("ending", ["csv", "fits", "ecsv"])
+def test_other_formats(stars, tmp_path, ending):
+    from astropy.table import Table
+
+    path = tmp_path / f"stars.{ending}"
+    Table(stars).write(path, format={"csv": "ascii.csv", "ecsv": "ascii.ecsv"}.get(ending, ending))
+    units = {"z": u.kpc, "vz": u.km / u.s}
+    out = oti.data.bin_files(path, BINS, COLUMNS, column_units=units, rows=777)
+    assert_same(out, in_memory(stars), 1e-12)
+
+
+def test_a_transform(stars, folder):
+    """What is binned may be made of the columns, chunk by chunk."""
+
+    def upside_down(read):
+        return -read["z"] * u.kpc, -read["vz"] * u.km / u.s, read["mgfe"], read["mgfe_err"]
+
+    paths = [folder / "part-0.parquet", folder / "part-1.parquet"]
+    out = oti.data.bin_files(paths, BINS, ["z", "vz", "mgfe", "mgfe_err"], upside_down)
+    few = {name: values[:5001] for name, values in stars.items()}
+    expected = in_memory(few | {"z": -few["z"], "vz": -few["vz"]})
+    assert_same(out, expected, 1e-12)
+
+
+def test_a_cluster_that_loses_a_worker(stars, folder):
+    """The sums are those of threads, bit by bit, when a worker is killed under way."""
+    from distributed import Client, LocalCluster
+
+    killed = []
+
+    def slow(read):
+        import time
+
+        time.sleep(0.05)
+        return read["z"] * u.kpc, read["vz"] * u.km / u.s, read["mgfe"], read["mgfe_err"]
+
+    paths = [folder / "part-0.parquet", folder / "part-1.parquet"]
+    arguments = (paths, BINS, ["z", "vz", "mgfe", "mgfe_err"], slow)
+    options = {"s": 0.05, "rows": 250}
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    )
+    with cluster, Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+        from threading import Timer
+
+        def kill():
+            killed.append(pids[0])
+            os.kill(pids[0], signal.SIGKILL)
+
+        Timer(0.3, kill).start()
+        out = oti.data.bin_files(*arguments, client=client, **options)
+        after = client.run(os.getpid).values()
+    assert killed and killed[0] not in after
+    expected = oti.data.bin_files(*arguments, **options)
+    for name in SAME:
+        np.testing.assert_array_equal(out[name], expected[name])
+
+
+def test_a_bad_file_counts_nothing(stars, folder, tmp_path):
+    """It is named; on request the others are binned, even where it breaks in its middle."""
+    for name in ("part-0.parquet", "part-2.parquet"):
+        os.link(folder / name, tmp_path / name)
+    whole = (folder / "part-0.parquet").read_bytes()
+    middle = whole.replace(whole[3000:3400], bytes(400), 1)
+    for name, content in (("no.parquet", b"PAR1junk"), ("part-1.parquet", middle)):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match="no.parquet cannot be read as a Parquet file"):
+        oti.data.bin_files(tmp_path, BINS, COLUMNS)
+    try:
+        out = oti.data.bin_files(tmp_path, BINS, COLUMNS, skip_bad_files=True, rows=500)
+    finally:
+        (tmp_path / "no.parquet").unlink()
+    assert out["files"].read + len(out["files"].bad) == 4
+    assert any("no.parquet" in path for path in out["files"].bad)
+    (tmp_path / "bad.csv").write_text("z,vz\n1,2\n")
+    with pytest.raises(TableError, match="no column 'mgfe'"):
+        oti.data.bin_files(tmp_path / "bad.csv", BINS, COLUMNS)
+    with pytest.raises(ValueError, match="none of 1 files does, 1 could not be read"):
+        oti.data.bin_files(tmp_path / "bad.csv", BINS, COLUMNS, skip_bad_files=True)
+
+
+def test_bad_input(folder, tmp_path):
+    bin_files, path = oti.data.bin_files, folder / "part-0.parquet"
+    plain = write_table(tmp_path / "plain.parquet", {n: np.ones(3) for n in COLUMNS.values()})
+    wrong = write_table(
+        tmp_path / "wrong.parquet",
+        {n: np.ones(3) for n in COLUMNS.values()}
+        | {"z": np.ones(3) * u.s, "vz": np.ones(3) * u.km / u.s},
+    )
+    text = write_table(
+        tmp_path / "text.parquet",
+        {n: np.ones(3) for n in COLUMNS.values()} | {"mgfe_err": -np.ones(3)},
+    )
+    units = {"z": u.kpc, "vz": u.km / u.s}
+    for message, call in (
+        ("rows must be a whole number", lambda: bin_files(path, BINS, COLUMNS, rows=0)),
+        ("workers must be a whole number", lambda: bin_files(path, BINS, COLUMNS, workers=-1)),
+        ("s must be a number", lambda: bin_files(path, BINS, COLUMNS, s="all")),
+        ("'label' is missing", lambda: bin_files(path, BINS, {"pos": "z", "vel": "vz"})),
+        ("'weight' was given", lambda: bin_files(path, BINS, COLUMNS | {"weight": "w"})),
+        ("must be a list", lambda: bin_files(path, BINS, COLUMNS, transform=lambda x: x)),
+        ("must be a dictionary", lambda: bin_files(path, BINS, ["z"])),
+        ("states no unit of 'z'", lambda: bin_files(plain, BINS, COLUMNS)),
+        ("wrong.parquet: z must have a unit", lambda: bin_files(wrong, BINS, COLUMNS)),
+        (
+            "text.parquet: label_err must not be",
+            lambda: bin_files(text, BINS, COLUMNS, column_units=units),
+        ),
+        ("no star lies inside", lambda: bin_files(path, BINS | {"pos": [50, 51] * u.kpc}, COLUMNS)),
+        ("client must be", lambda: bin_files(path, BINS, COLUMNS, client="tcp://127.0.0.1:1")),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
