@@ -176,11 +176,7 @@ def test_what_paths_stand_for(tmp_path):
 
 
 def test_fits_columns_of_every_kind_as_astropy_has_them(tmp_path):
-    """Logical, unsigned, scaled, null, text and long numbers; in pieces, compressed and in ASCII."""
-    import gzip
-
-    from astropy.io import fits
-
+    """Logical, unsigned, scaled, null, text and long numbers; in pieces, compressed, in ASCII."""
     rng, n = np.random.default_rng(0), 40_000
     arrays = np.empty(n, dtype=object)
     arrays[:] = [np.ones(k % 3 + 1, dtype="f4") for k in range(n)]
