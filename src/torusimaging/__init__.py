@@ -1,6 +1,6 @@
 """Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
 
-from . import data, literature, mock, plot, report
+from . import catalog, data, literature, mock, plot, report
 from .calibration import Calibration, calibrate
 from .comparison import ModelComparison, compare_models
 from .consistency import Consistency, check_consistency
@@ -28,6 +28,7 @@ __all__ = [
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "calibrate",
+    "catalog",
     "check_consistency",
     "check_goodness",
     "compare_actions",

@@ -1,4 +1,4 @@
-"""The command ``oti``: fits of a simulated survey or of a user's binned map, and their test."""
+"""The command ``oti``: catalogues to maps, fits of maps or of a simulated survey, their test."""
 
 import argparse
 import shutil
@@ -72,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", help="output folder (default: oti-fit-MAP)")
     fit.add_argument(
         "--frame",
-        default="not stated",
-        help="the frame of z and v_z in words, kept with the result",
+        help="the frame of z and v_z in words, kept with the result (default: the file's own)",
     )
     fit.set_defaults(run=_fit)
 
@@ -113,7 +112,35 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--checkpoint", help="file of finished simulations, to go on from")
     check.add_argument("--out", help="output folder (default: oti-calibrate-MAP)")
     check.set_defaults(run=_calibrate)
+    _add_catalog(commands)
     return parser
+
+
+def _add_catalog(commands) -> None:
+    binning = commands.add_parser(
+        "bin",
+        help="make a binned map of catalogue files",
+        description="Read, clean, transform, select and bin a catalogue as a configuration says, "
+        "and write the map (map.csv, for `oti fit`), the stars (stars.parquet), the cuts "
+        "(cuts.ecsv) and a figure of the stars' places.",
+    )
+    binning.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the configuration")
+    binning.add_argument(
+        "--template", metavar="PRESET", help="print a configuration to begin with, and stop"
+    )
+    binning.add_argument("--out", help="output folder (default: the configuration's output)")
+    binning.set_defaults(run=_bin)
+
+    fetch = commands.add_parser(
+        "fetch",
+        help="download public catalogue files",
+        description="Download the public files of a preset; an interrupted download goes on where "
+        "it stopped.",
+    )
+    fetch.add_argument("preset", metavar="PRESET", help="for example apogee-dr17")
+    fetch.add_argument("--to", default=".", help="folder of the files (default: this one)")
+    fetch.add_argument("--mirror", help="an address whose folder has the same files")
+    fetch.set_defaults(run=_fetch)
 
 
 def _add_sampling(parser: argparse.ArgumentParser, defaults: dict | None) -> None:
@@ -229,7 +256,8 @@ def _fit(options) -> int:
                 f"--resume --out {folder}` goes on with it; remove it to begin anew."
             )
         bar.start("fitting (compiles first)")
-        fit = fit_map(binned, options.frame, options.model)
+        frame = options.frame or binned.get("frame", "not stated")
+        fit = fit_map(binned, frame, options.model)
         partial.mkdir()
         fit.save(partial / "fit.nc")
         fit = _draw(fit, options, bar, partial / "fit.nc", folder)
@@ -278,6 +306,18 @@ def _calibrate(options) -> None:
     from .report.calibration import run
 
     run(options)
+
+
+def _bin(options) -> None:
+    from .report.catalog import run_bin
+
+    run_bin(options)
+
+
+def _fetch(options) -> int:
+    from .report.catalog import run_fetch
+
+    return EXIT_DOUBTFUL if run_fetch(options) else 0
 
 
 def _draw(fit, options, bar, path, folder=None, resume=False):

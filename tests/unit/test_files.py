@@ -186,3 +186,43 @@ def test_hats_catalogues(tmp_path):
     (both / "collection.properties").write_text("hats_primary_table_url=gone\n")
     with pytest.raises(ValueError, match="without its catalogue"):
         expand(both)
+
+
+def test_fits_columns_of_every_kind_as_astropy_has_them(tmp_path):
+    """Logical, unsigned, scaled, null, text and long numbers; in pieces, compressed, in ASCII."""
+    rng, n = np.random.default_rng(0), 40_000
+    arrays = np.empty(n, dtype=object)
+    arrays[:] = [np.ones(k % 3 + 1, dtype="f4") for k in range(n)]
+    columns = [
+        fits.Column("logical", "L", array=rng.random(n) < 0.5),
+        fits.Column("vector", "3E", array=rng.random((n, 3))),
+        fits.Column("unsigned", "I", bzero=32768, array=rng.integers(0, 65535, n).astype("u2")),
+        fits.Column("scaled", "E", bscale=0.5, bzero=3, array=rng.random(n)),
+        fits.Column("null", "J", null=-99, array=np.where(rng.random(n) < 0.1, -99, 7)),
+        fits.Column("bits", "11X", array=rng.random((n, 11)) < 0.5),
+        fits.Column("text", "10A", array=np.array([f"x{k}" for k in range(n)])),
+        fits.Column("arrays", "PE()", array=arrays),
+        fits.Column("long", "K", array=np.arange(n) * 10**14),
+    ]
+    path = tmp_path / "table.fits"
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+    packed = tmp_path / "table.fits.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes(), 1))
+    names = ["long", "text", "null", "scaled", "unsigned", "logical"]
+    with fits.open(path) as file:
+        expected = {name: np.array(file[1].data[name]) for name in names}
+    for given in (path, packed):
+        file = open_table(given)
+        read = file.read(names)
+        for name in set(names) - {"null"}:
+            np.testing.assert_array_equal(read[name], expected[name])
+        np.testing.assert_array_equal(np.isnan(read["null"]), expected["null"] == -99)
+        pieces = [piece["long"] for piece in file.chunks(["long"], 7_001)]
+        np.testing.assert_array_equal(np.concatenate(pieces), expected["long"])
+        for name in ("vector", "bits", "arrays"):
+            with pytest.raises(ValueError, match="must hold one value a row"):
+                file.read([name])
+    text = tmp_path / "ascii.fits"
+    fits.TableHDU.from_columns([fits.Column("a", "I8", array=np.arange(50))]).writeto(text)
+    pieces = [piece["a"] for piece in open_table(text).chunks(["a"], 20)]
+    np.testing.assert_array_equal(np.concatenate(pieces), np.arange(50))

@@ -1,10 +1,12 @@
 """Tables of FITS files."""
 
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -15,8 +17,11 @@ from ..units import stated_unit
 from .formats import BLOCK, Columns, TableError, TableFile, joined, native, unreadable
 
 TABLES = (fits.BinTableHDU, fits.TableHDU)
-# Rows of a table that are read at once: their pages are then used by all columns.
-SLAB = 16_384
+# Rows of a table that are read at once.
+SLAB = 32_768
+# Bytes of one value by the letter of its format; P and Q point to arrays elsewhere.
+BYTES = {"L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "C": 8, "M": 16}
+BYTES |= {"P": 8, "Q": 16}
 
 
 class FitsFile(TableFile):
@@ -35,6 +40,10 @@ class FitsFile(TableFile):
                 self.n_rows = int(table.header["NAXIS2"])
                 self.names = [c.name for c in table.columns]
                 self.units = {c.name: stated_unit(c.unit) for c in table.columns}
+                self.header = table.header.copy()
+                self.start = table.fileinfo()["datLoc"]
+                self.width = int(self.header["NAXIS1"])
+                self.fields = self._fields() if isinstance(table, fits.BinTableHDU) else None
             except TableError:
                 raise
             except Exception as error:
@@ -78,6 +87,20 @@ class FitsFile(TableFile):
                 f"{self.path} is truncated: its table ends at byte {end}, but the file has {size}."
             )
 
+    def _fields(self) -> list[tuple[int, int]]:
+        """The first byte of each column in a row, and that behind its last."""
+        widths = []
+        for k in range(1, len(self.names) + 1):
+            form = re.match(r"\s*(\d*)([A-Z])", self.header[f"TFORM{k}"])
+            if form is None or form[2] not in (*BYTES, "X"):
+                raise ValueError(f"TFORM{k} is {self.header[f'TFORM{k}']!r}")
+            n, letter = int(form[1] or 1), form[2]
+            widths.append(-(-n // 8) if letter == "X" else n * BYTES[letter])
+        ends = np.cumsum(widths)
+        if not widths or ends[-1] != self.width:
+            raise ValueError(f"its columns take {ends[-1:]} bytes, but a row has {self.width}")
+        return [(int(end - width), int(end)) for width, end in zip(widths, ends, strict=True)]
+
     def parts(self, rows: int) -> list[tuple[int, int]]:
         assert self.n_rows is not None
         # A compressed file can only be read from its beginning.
@@ -87,13 +110,13 @@ class FitsFile(TableFile):
     def pieces(self, columns: Sequence[str], rows: int, part: tuple[int, int]) -> Iterator[Columns]:
         self.check(columns)
         first, last = part
-        with self._open() as file:
+        with self._stream() as stream:
+            stream.seek(self.start + first * self.width)
             for start in range(first, last, rows):
                 stop = min(start + rows, last)
                 try:
-                    table = file[self.hdu]
                     read = [
-                        self._slab(table, columns, a, min(a + SLAB, stop))
+                        self._slab(stream, columns, min(SLAB, stop - a))
                         for a in range(start, stop, SLAB)
                     ]
                 except TableError:
@@ -102,11 +125,52 @@ class FitsFile(TableFile):
                     raise unreadable(self.path, "a FITS table", error) from None
                 yield joined(read)
 
-    def _slab(self, table, columns: Sequence[str], first: int, last: int) -> Columns:
-        slab = table.data[first:last]
-        if len(slab) != last - first:
+    def _stream(self) -> BinaryIO:
+        """The file's bytes: mapped into memory they would all count as resident."""
+        return gzip.open(self.path) if self.compressed else open(self.path, "rb")
+
+    def _slab(self, stream: BinaryIO, columns: Sequence[str], n: int) -> Columns:
+        """The next `n` rows: a small table of the columns asked for, which astropy understands."""
+        data = stream.read(n * self.width)
+        if len(data) != n * self.width:
             raise TableError(f"{self.path} is truncated: it has fewer rows than it says.")
-        return {name: self._column(slab, table.columns[name]) for name in columns}
+        if self.fields is None:
+            small = fits.TableHDU.fromstring(self._head(self.header.copy(), self.width, n) + data)
+        else:
+            raw = np.frombuffer(data, np.uint8).reshape(n, self.width)
+            chosen = [self._place(name) for name in columns]
+            packed = np.concatenate([raw[:, a:b] for a, b in chosen], axis=1)
+            head = self._head(self._part_of_header(columns), packed.shape[1], n)
+            content = head + packed.tobytes() + bytes(-packed.size % 2880)
+            small = fits.BinTableHDU.fromstring(content, uint=True)
+        table = small.data
+        return {name: self._column(table, small.columns[name]) for name in columns}
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """The first byte of a column in a row, and that behind its last."""
+        assert self.fields is not None
+        k = self.names.index(name)
+        if re.match(r"\s*\d*[PQ]", self.header[f"TFORM{k + 1}"]):
+            raise TableError(
+                f"column {name!r} of {self.path} must hold one value a row, but holds arrays."
+            )
+        return self.fields[k]
+
+    @staticmethod
+    def _head(header: fits.Header, width: int, n: int) -> bytes:
+        header["NAXIS1"], header["NAXIS2"], header["PCOUNT"] = width, n, 0
+        return header.tostring().encode()
+
+    def _part_of_header(self, columns: Sequence[str]) -> fits.Header:
+        header = fits.Header([("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2)])
+        header.extend([("NAXIS1", 0), ("NAXIS2", 0), ("PCOUNT", 0), ("GCOUNT", 1)])
+        header["TFIELDS"] = len(columns)
+        for new, name in enumerate(columns, start=1):
+            old = self.names.index(name) + 1
+            for word in ("TTYPE", "TFORM", "TNULL", "TSCAL", "TZERO", "TDIM"):
+                if f"{word}{old}" in self.header:
+                    header[f"{word}{new}"] = self.header[f"{word}{old}"]
+        return header
 
     def _column(self, slab: fits.FITS_rec, column: fits.Column) -> NDArray:
         values = np.asarray(slab.field(column.name))

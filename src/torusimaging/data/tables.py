@@ -8,6 +8,8 @@ import astropy.units as u
 import numpy as np
 from astropy.io import ascii as text_tables
 
+from ..writing import write_complete
+
 # The unit of a column is the end of its name.
 LENGTHS = {"kpc": u.kpc, "pc": u.pc}
 SPEEDS = {"kms": u.km / u.s, "kpc_myr": u.kpc / u.Myr}
@@ -24,9 +26,12 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     scatter : intrinsic scatter s to add where the errors are of measurement only:
         err^2 + s^2 / count
 
+    The stars' mean places, ``z_mean_kpc`` (or ``_pc``) and ``vz_mean_kms`` (or ``_kpc_myr``), are
+    read where the file has both.  A line ``# frame: ...`` before the header names the frame.
+
     Rows with ``saturated`` other than 0 are left out and counted in ``n_saturated``.  Returns a
-    dictionary as `get_binned_label` does, with one-dimensional arrays, and ``name``, the label's
-    column.
+    dictionary as `get_binned_label` does, with one-dimensional arrays, ``name``, the label's
+    column, and perhaps ``frame``.
 
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no table,
     lacks a column, has values that are no numbers, has no row left, or seems to list stars.
@@ -37,7 +42,7 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     try:
-        table = text_tables.read(path, format="csv", encoding="utf-8-sig")
+        table = text_tables.read(path, format="csv", encoding="utf-8-sig", comment="#")
     except (ValueError, UnicodeDecodeError, text_tables.InconsistentTableError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as a CSV table ({type(error).__name__})."
@@ -48,9 +53,10 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     z, pos_unit = _coordinate(path, names, "z", LENGTHS)
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
     label = _label_name(path, [n for n in names if n not in (z, vz)], label)
+    means = _mean_places(names)
     columns = {
         name: _numbers(path, table, name)
-        for name in (z, vz, label, f"{label}_err", "count", "saturated")
+        for name in (z, vz, label, f"{label}_err", "count", "saturated", *means)
         if name in names
     }
     keep = np.nan_to_num(columns.get("saturated", np.zeros(len(table)))) == 0
@@ -79,7 +85,59 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
         "name": label,
         "n_saturated": int(np.sum(~keep)),
     }
+    for name, (key, unit) in means.items():
+        out[key] = columns[name] * unit
+    frame = [c[6:].strip() for c in table.meta.get("comments", []) if c.startswith("frame:")]
+    out |= {"frame": frame[0]} if frame else {}
     return out | ({"counts": columns["count"]} if "count" in columns else {})
+
+
+def write_map(
+    binned: dict, path: str | os.PathLike, name: str = "label", frame: str | None = None
+) -> Path:
+    """Write the filled pixels of a binned map to a CSV file that `read_map` reads.
+
+    Parameters
+    ----------
+    binned : a map as `get_binned_label` returns it
+    path : the file, which appears only when complete
+    name : the label's column; its error is under the same name with ``_err``
+    frame : the frame of z and v_z in words, kept in a line before the header
+
+    Raises ``ValueError`` for a map without a filled pixel or a name or frame that the file cannot
+    hold, and ``OSError`` where it cannot be written.
+    """
+    if not name.replace("_", "").isalnum() or (frame and "\n" in frame):
+        raise ValueError(
+            f"name must be a word and frame a line, but {name!r}, {frame!r} were given."
+        )
+    filled = np.isfinite(binned["label"]) & (binned["counts"] > 0)
+    if not filled.any():
+        raise ValueError("the map has no filled pixel to write.")
+    places = ("pos", u.kpc, "z_kpc"), ("vel", u.km / u.s, "vz_kms")
+    columns = {key: binned[k].to_value(unit) for k, unit, key in places}
+    columns |= {"count": binned["counts"], name: binned["label"]}
+    columns |= {f"{name}_err": binned["label_err"]}
+    if "pos_mean" in binned:
+        columns["z_mean_kpc"] = binned["pos_mean"].to_value(u.kpc)
+        columns["vz_mean_kms"] = binned["vel_mean"].to_value(u.km / u.s)
+    rows = np.column_stack([values[filled] for values in columns.values()])
+    header = ([f"# frame: {frame}"] if frame else []) + [",".join(columns)]
+    # 17 figures: what is read back is what was written.
+    lines = [",".join(f"{x:.17g}" for x in row) for row in rows]
+    text = "\n".join([*header, *lines, ""])
+    return write_complete(path, lambda file: Path(file).write_text(text))
+
+
+def _mean_places(names: list[str]) -> dict[str, tuple[str, u.UnitBase]]:
+    """The columns of the stars' mean places, what they are, and their units; both or none."""
+    out = {
+        f"{stem}_mean_{ending}": (key, unit)
+        for stem, key, units in (("z", "pos_mean", LENGTHS), ("vz", "vel_mean", SPEEDS))
+        for ending, unit in units.items()
+        if f"{stem}_mean_{ending}" in names
+    }
+    return out if len(out) == 2 else {}
 
 
 def _are_stars(z: np.ndarray, vz: np.ndarray) -> bool:

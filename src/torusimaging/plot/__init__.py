@@ -2,6 +2,7 @@
 
 from .actions import plot_actions
 from .calibration import plot_calibration
+from .catalog import plot_places
 from .chains import plot_corner, plot_trace
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
@@ -24,6 +25,7 @@ __all__ = [
     "plot_data_model_residual",
     "plot_data_models_residual",
     "plot_goodness",
+    "plot_places",
     "plot_posterior_predictive",
     "plot_profiles",
     "plot_spline_functions",

@@ -1,6 +1,7 @@
 """What a fit says, in tables and figures on disk."""
 
+from .catalog import write_sample
 from .folder import write_report
 from .tables import describe, text_table
 
-__all__ = ["describe", "text_table", "write_report"]
+__all__ = ["describe", "text_table", "write_report", "write_sample"]

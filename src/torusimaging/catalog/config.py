@@ -1,0 +1,269 @@
+"""Configurations of `oti bin`: sections, keys and kinds, checked before a file is opened."""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+
+from ..units import UnitError, internal
+from .flags import BITS, HORTA24, TUTORIAL
+from .frames import FRAMES, KMS, Frame
+from .presets import PRESETS, UNITS, Preset
+from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
+
+FLAGS = {"tutorial": TUTORIAL, "horta24": HORTA24, "none": {}}
+LENGTH, SPEED, ANGLE = u.kpc, KMS, u.deg
+ROLES = (*UNITS, "ra_error", "dec_error")
+# The keys of each section and the kind of their values: a unit for quantities.
+SCHEMA: Mapping[str, Mapping[str, object]] = {
+    "": {"preset": str, "files": list, "output": str},
+    "columns": dict.fromkeys(ROLES, str),
+    "units": {},  # any column
+    "join": {"keys": list, "unique": str, "best": str, "hdus": list},
+    "label": {"name": str, "error": str, "scatter": float},
+    "flags": {"preset": str},  # and any flag
+    "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": SPEED}
+    | dict.fromkeys(("galcen_ra", "galcen_dec", "roll"), ANGLE),
+    "selection": {"preset": str, "R": LENGTH, "v_circ": SPEED, "v_circ_slope": SLOPE}
+    | {"v_circ_radius": LENGTH, "v_circ_at": str, "parallax_over_error": float}
+    | dict.fromkeys(("y_max", "z_max", "dR_max", "Lz_radius"), LENGTH)
+    | {"vz_max": SPEED, "vR_max": SPEED, "Lz_spread": float}
+    | {"polygon": list, "polygon_columns": list},
+    "ranges": {},  # any column
+    "bins": {"z_max": LENGTH, "vz_max": SPEED, "n_z": int, "n_vz": int},
+}
+OPEN = ("units", "flags", "ranges")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that `load` needs to know, checked; `tree` is what was given."""
+
+    preset: Preset
+    files: tuple[Path, ...]
+    label: tuple[str, str | None]
+    scatter: float | None
+    units: Mapping[str, str]
+    flags: Mapping[str, object]
+    frame: Frame
+    selection: Selection
+    bins: Mapping[str, u.Quantity]
+    output: Path
+    tree: Mapping
+
+
+def read_config(config: str | os.PathLike | Mapping) -> Config:
+    """A checked configuration, from a TOML file or a mapping of its sections.
+
+    Files are relative to the configuration's folder, or to the working folder for a mapping.
+
+    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` (or `UnitError`) for one
+    that is no TOML, an unknown section or key (with the nearest name), and a value of a wrong
+    kind or without a unit.
+    """
+    if isinstance(config, Mapping):
+        tree, folder, name = dict(config), Path(), "the configuration"
+    else:
+        path = Path(config)
+        tree, folder, name = _parse(path), path.parent, str(path)
+    sections = {"": {k: v for k, v in tree.items() if not isinstance(v, Mapping)}}
+    sections |= {k: dict(v) for k, v in tree.items() if isinstance(v, Mapping)}
+    for section, entries in sections.items():
+        _check(section, entries, name)
+    return _build(sections, folder, name, json.loads(json.dumps(tree, default=str)))
+
+
+def _parse(path: Path) -> dict:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no configuration {path}.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"{path} is no readable TOML file: {error}.") from None
+
+
+def _check(section: str, entries: Mapping, name: str) -> None:
+    if section not in SCHEMA:
+        raise ValueError(f"{name} has an unknown section [{section}]{_nearest(section, SCHEMA)}")
+    kinds = SCHEMA[section]
+    for key, value in entries.items():
+        where = f"{section}.{key}" if section else key
+        if key in kinds:
+            _check_kind(where, value, kinds[key], name)
+        elif section not in OPEN:
+            known = [*kinds, *(SCHEMA if not section else ())]
+            raise ValueError(f"{name} has an unknown key {where}{_nearest(key, known)}")
+        elif section == "flags" and key not in BITS and not key.startswith("flag"):
+            raise ValueError(f"{name} has an unknown flag {where}{_nearest(key, BITS)}")
+
+
+def _check_kind(where: str, value: object, kind: object, name: str) -> None:
+    if isinstance(kind, u.UnitBase):
+        for part in value if isinstance(value, list) else [value]:
+            _quantity(where, part, kind)
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = number if kind is float else isinstance(value, kind) and not isinstance(value, bool)
+    if not good:
+        words = {str: "a text", list: "a list", float: "a number", int: "a whole number"}
+        raise ValueError(f"{where} of {name} must be {words[kind]}, but {value!r} was given.")
+
+
+def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
+    if isinstance(value, str):
+        try:
+            value = u.Quantity(value)
+        except (TypeError, ValueError):
+            raise UnitError(
+                f"{where} must be a number with a unit, but {value!r} was given."
+            ) from None
+        if value.unit == u.dimensionless_unscaled:
+            value = float(value)
+    if not isinstance(value, u.Quantity):
+        raise UnitError(
+            f'{where} has no unit: {value!r} was given, write for example "{value} {unit}".'
+        )
+    internal(value, unit, where)
+    return value.to(unit)
+
+
+def _nearest(name: str, known) -> str:
+    known = [k for k in known if k]
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})."
+
+
+def _choice(where: str, name: str, known: Mapping):
+    if name not in known:
+        raise ValueError(f"{where} is {name!r}, which is not known{_nearest(name, known)}")
+    return known[name]
+
+
+def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
+    top = sections[""]
+    preset = _preset(_choice("preset", top.get("preset", "generic"), PRESETS), sections)
+    if "files" not in top:
+        raise ValueError(f"{name} must name its files, such as files = ['stars.fits'].")
+    label = sections.get("label", {})
+    if "name" in label:
+        chosen = label["name"], label.get("error")
+    elif preset.label:
+        chosen = preset.label
+    else:
+        raise ValueError(f"{name} must name the label, [label] name = 'mg_fe', error = 'e_mg_fe'.")
+    for column, unit in sections.get("units", {}).items():
+        try:
+            u.Unit(unit)
+        except (TypeError, ValueError):
+            raise UnitError(f"units.{column} is {unit!r}, which is no unit.") from None
+    return Config(
+        preset=preset,
+        files=tuple(folder / Path(f).expanduser() for f in top["files"]),
+        label=chosen,
+        scatter=label.get("scatter"),
+        units=sections.get("units", {}),
+        flags=_flags(sections.get("flags", {}), preset, chosen[0]),
+        frame=_frame(sections.get("frame", {}), preset),
+        selection=_selection(sections, preset),
+        bins=_bins(sections.get("bins", {})),
+        output=folder / top.get("output", "oti-bin"),
+        tree=tree,
+    )
+
+
+def _preset(preset: Preset, sections: dict) -> Preset:
+    join = sections.get("join", {})
+    changes = {k: tuple(join[k]) for k in ("keys", "hdus") if k in join}
+    changes |= {k: join[k] for k in ("unique", "best") if k in join}
+    if len(changes.get("keys", ())) not in (0, 2):
+        raise ValueError(f"join.keys must be two columns, one a file, not {join['keys']}.")
+    columns = dict(preset.columns) | sections.get("columns", {})
+    return replace(preset, columns=columns, **changes)
+
+
+def _flags(entries: dict, preset: Preset, label: str) -> dict:
+    from .flags import bit
+
+    entries = dict(entries)
+    own = FLAGS[preset.flag_preset] if preset.flag_preset else preset.flags
+    if "preset" in entries:
+        own = _choice("flags.preset", entries.pop("preset"), FLAGS)
+    elif label != (preset.label or ("",))[0]:
+        own = {k.replace((preset.label or ("\0",))[0], label): v for k, v in own.items()}
+    flags = dict(own) | entries
+    for flag, bits in flags.items():
+        if bits != "any":
+            if not isinstance(bits, (list, tuple)):
+                raise ValueError(f"flags.{flag} must be a list of bits or 'any', not {bits!r}.")
+            for entry in bits:
+                bit(flag, entry)
+    return {flag: bits for flag, bits in flags.items() if len(bits)}
+
+
+def _frame(entries: dict, preset: Preset) -> Frame:
+    entries = dict(entries)
+    frame = _choice("frame.preset", entries.pop("preset", preset.frame), FRAMES)
+    units = SCHEMA["frame"]
+    values = {k: _quantity_of(f"frame.{k}", v, units[k]) for k, v in entries.items()}
+    return replace(frame, name=f"{frame.name}, changed", **values) if values else frame
+
+
+def _quantity_of(where: str, value, unit) -> u.Quantity:
+    if isinstance(value, list):
+        return u.Quantity([_quantity(where, part, unit) for part in value])
+    return _quantity(where, value, unit)
+
+
+def _selection(sections: dict, preset: Preset) -> Selection:
+    entries = dict(sections.get("selection", {}))
+    name = entries.pop("preset", preset.selection)
+    base = _choice("selection.preset", name, SELECTIONS)
+    kinds = SCHEMA["selection"]
+    values = {
+        k: _quantity_of(f"selection.{k}", v, kinds[k])
+        if isinstance(kinds[k], u.UnitBase)
+        else tuple(map(tuple, v))
+        if k == "polygon"
+        else tuple(v)
+        if isinstance(v, list)
+        else v
+        for k, v in entries.items()
+    }
+    curve = {"v_circ": "v0", "v_circ_slope": "slope", "v_circ_radius": "R_ref", "v_circ_at": "at"}
+    changes = {new: values.pop(old) for old, new in curve.items() if old in values}
+    if changes:
+        values["rotation"] = replace(base.rotation, **changes)
+    if "ranges" in sections:
+        values["ranges"] = dict(base.ranges) | {
+            k: _range(k, v) for k, v in sections["ranges"].items()
+        }
+    return selection(name, **values)
+
+
+def _range(name: str, limits: object) -> tuple[float, float]:
+    if isinstance(limits, list | tuple) and len(limits) == 2:
+        if all(isinstance(x, int | float) for x in limits):
+            return float(limits[0]), float(limits[1])
+    raise ValueError(f"ranges.{name} must be a list of two numbers, but is {limits!r}.")
+
+
+def _bins(entries: dict) -> dict[str, u.Quantity]:
+    z_max = _quantity("bins.z_max", entries.get("z_max", "1.2 kpc"), LENGTH)
+    vz_max = _quantity("bins.vz_max", entries.get("vz_max", "70 km / s"), SPEED)
+    n_z, n_vz = (entries.get(k, 80) for k in ("n_z", "n_vz"))
+    for key, value in {"z_max": z_max, "vz_max": vz_max, "n_z": n_z, "n_vz": n_vz}.items():
+        if not value > 0:
+            raise ValueError(f"bins.{key} must be positive, but {value} was given.")
+    return {
+        "pos": np.linspace(-1, 1, n_z + 1) * z_max,
+        "vel": np.linspace(-1, 1, n_vz + 1) * vz_max,
+    }
+
+
+__all__ = ["Config", "RotationCurve", "read_config"]

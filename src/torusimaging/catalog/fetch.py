@@ -1,0 +1,195 @@
+"""Public catalogue files, downloaded with pooch; an interrupted download goes on where it stopped.
+
+The archives publish no checksum that could be checked here, so none is; the number of bytes is
+that which the server announces, and a file takes its name only when they have all arrived.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from .presets import PRESETS
+
+SDSS = "https://data.sdss.org/sas"
+BLOCK = 2**20
+TIMEOUT = (10, 60)  # s to connect, and between two blocks
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file: its name, its address, or in words where a person finds it."""
+
+    name: str
+    url: str | None
+    where: str
+
+
+DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
+    {
+        "apogee-dr17": (
+            Download(
+                "allStarLite-dr17-synspec_rev1.fits",
+                f"{SDSS}/dr17/apogee/spectro/aspcap/dr17/synspec_rev1/"
+                "allStarLite-dr17-synspec_rev1.fits",
+                "the SDSS archive",
+            ),
+            Download(
+                "allStar-dr17-synspec-gaiadr3-gaiasourcelite.fits",
+                None,
+                "the page of the published tutorial 'Model a vertical abundance gradient'",
+            ),
+        ),
+        "apogee-dr17-alone": (
+            Download(
+                "allStarLite-dr17-synspec_rev1.fits",
+                f"{SDSS}/dr17/apogee/spectro/aspcap/dr17/synspec_rev1/"
+                "allStarLite-dr17-synspec_rev1.fits",
+                "the SDSS archive",
+            ),
+        ),
+        "sdss-v-dr19": (
+            Download(
+                "astraAllStarASPCAP-0.6.0.fits.gz",
+                f"{SDSS}/dr19/spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits.gz",
+                "the SDSS archive",
+            ),
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The files that are there, and a sentence for each that a person must download."""
+
+    files: tuple[Path, ...]
+    by_hand: tuple[str, ...]
+
+
+def fetch(
+    name: str, folder: str | os.PathLike = ".", mirror: str | None = None, progress: bool = False
+) -> Fetched:
+    """Download the public files of a preset; files that are there already are left alone.
+
+    Parameters
+    ----------
+    name : the preset, such as "apogee-dr17"
+    folder : where the files go; made if absent
+    mirror : an address whose folder has the same files, to take them from instead
+    progress : whether to show a bar on stderr
+
+    What has arrived of a file is kept as ``NAME.part``, from which the next call goes on.
+
+    Raises ``ValueError`` for a preset without public files, ``RuntimeError`` where pooch is
+    missing, and ``OSError``, saying what to download by hand and where to put it, where the
+    archive cannot be reached or the connection breaks.
+    """
+    if name not in DOWNLOADS:
+        known = f"known: {', '.join(DOWNLOADS)}"
+        if name in PRESETS and PRESETS[name].files:
+            files = " and ".join(PRESETS[name].files)
+            raise ValueError(f"{name} cannot be fetched: download {files} by hand ({known}).")
+        raise ValueError(f"there are no public files {name!r} ({known}).")
+    folder = Path(folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    files, by_hand = [], []
+    for item in DOWNLOADS[name]:
+        path = folder / item.name
+        url = f"{mirror.rstrip('/')}/{item.name}" if mirror else item.url
+        if not path.exists() and url is None:
+            by_hand.append(
+                f"{item.name} has no fixed address: download it from {item.where} and put it into "
+                f"{folder.resolve()}."
+            )
+            continue
+        if not path.exists():
+            _download(url, path, progress)
+        files.append(path)
+    return Fetched(tuple(files), tuple(by_hand))
+
+
+def _download(url: str, path: Path, progress: bool) -> None:
+    try:
+        import pooch
+        import requests
+    except ImportError:
+        raise RuntimeError(
+            'fetching needs pooch: pip install "orbital-torus-imaging[catalog]".'
+        ) from None
+    logger = pooch.get_logger()
+    level = logger.level
+    # It would print a hash to paste, which is no use where none is published.
+    logger.setLevel(logging.ERROR)
+    try:
+        pooch.retrieve(url, None, path.name, str(path.parent), downloader=_Resume(path, progress))
+    except (requests.RequestException, ConnectionError, TimeoutError) as error:
+        part = _part(path)
+        done = f" after {part.stat().st_size} bytes, which are kept" if part.exists() else ""
+        raise OSError(
+            f"{url} could not be downloaded{done} ({type(error).__name__}): run the command again, "
+            f"or download the file by hand and put it into {path.parent.resolve()}."
+        ) from None
+    finally:
+        logger.setLevel(level)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+class _Resume:
+    """A downloader for pooch that goes on with what is there of a file."""
+
+    def __init__(self, path: Path, progress: bool):
+        self.part = _part(path)
+        # The server's name of the version that `part` is of.
+        self.tag = path.with_name(f"{path.name}.part.tag")
+        self.progress = progress
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        import requests
+
+        start = self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": self.tag.read_text()}
+        with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as reply:
+            reply.raise_for_status()
+            if reply.status_code != 206:
+                start = 0
+            self._keep_tag(reply.headers)
+            total = start + int(reply.headers.get("Content-Length", 0))
+            self._receive(reply, start, total)
+        size = self.part.stat().st_size
+        if total and size != total:
+            raise ConnectionError(f"{size} of {total} bytes arrived.")
+        os.replace(self.part, output_file)
+        self.tag.unlink(missing_ok=True)
+
+    def _keep_tag(self, headers: Mapping[str, str]) -> None:
+        tag = headers.get("ETag") or headers.get("Last-Modified")
+        if tag:
+            self.tag.write_text(tag)
+        else:
+            self.tag.unlink(missing_ok=True)
+
+    def _receive(self, reply, start: int, total: int) -> None:
+        from tqdm import tqdm
+
+        bar = tqdm(
+            total=total or None,
+            initial=start,
+            unit="B",
+            unit_scale=True,
+            desc=self.part.stem,
+            file=sys.stderr,
+            disable=None if self.progress else True,
+        )
+        with bar, open(self.part, "ab" if start else "wb") as file:
+            for block in reply.iter_content(BLOCK):
+                file.write(block)
+                bar.update(len(block))

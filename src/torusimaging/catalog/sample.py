@@ -1,0 +1,203 @@
+"""From catalogue files to a sample of stars in the phase plane, and its binned map."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+
+from ..data.binning import get_binned_label
+from .config import Config, read_config
+from .errors import VerticalErrors, correlation_names, vertical_errors
+from .frames import Frame, Galactocentric, to_galactocentric
+from .stars import Stars
+from .tables import Request, read_stars
+
+CORRELATIONS = correlation_names()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The selected stars of a catalogue, and their map.
+
+    Attributes
+    ----------
+    stars : the catalogue's columns of the selected stars, and the cut flow
+    places : their Galactocentric coordinates
+    errors : errors of z and v_z, or None where the catalogue lacks the observables' errors
+    label, label_err : the label and its error, shape (n_stars,); the error may be None
+    binned : the map, as `get_binned_label` returns it
+    config : the configuration
+    """
+
+    stars: Stars
+    places: Galactocentric
+    errors: VerticalErrors | None
+    label: np.ndarray
+    label_err: np.ndarray | None
+    binned: dict
+    config: Config
+
+    def __len__(self) -> int:
+        return len(self.stars)
+
+    @property
+    def flow(self):
+        """The steps from the files' rows to the sample."""
+        return self.stars.flow
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of all places and velocities."""
+        return self.places.frame
+
+    @property
+    def derived(self) -> dict[str, u.Quantity | np.ndarray]:
+        """The columns that were computed: places, velocities and the errors of z and v_z."""
+        out = {name: getattr(self.places, name) for name in ("x", "y", "z", "R", "phi")}
+        out |= {name: getattr(self.places, name) for name in ("v_R", "v_phi", "v_z")}
+        if self.errors is not None:
+            out |= {"z_err": self.errors.z, "v_z_err": self.errors.v_z}
+            out["z_v_z_corr"] = self.errors.correlation
+        return out
+
+    @property
+    def table(self) -> Table:
+        """The stars with their own and the computed columns, as an Astropy table."""
+        table = self.stars.table
+        for name, values in self.derived.items():
+            table[name] = values
+        table.meta |= self.meta
+        return table
+
+    def describe(self) -> str:
+        """The sample in a few lines: stars, pixels, scatter, errors and frame."""
+        counts = self.binned["counts"]
+        lines = [
+            f"{len(self):,} stars, {int(counts.sum()):,} of them in {int((counts > 0).sum()):,} "
+            f"pixels; scatter of {self.config.label[0]}: {np.mean(self.binned['s']):.4f}"
+        ]
+        if self.errors is None:
+            lines.append("no errors of z and v_z: the catalogue lacks those of its observables")
+        else:
+            z, v_z = np.nanmedian(self.errors.z), np.nanmedian(self.errors.v_z)
+            lines.append(f"median errors: z {z.to(u.pc):.1f}, v_z {v_z:.2f}")
+        return "\n".join([*lines, f"frame {self.frame}"])
+
+    @property
+    def meta(self) -> dict:
+        """What made the sample, as JSON can hold it: frame, configuration, cuts and version."""
+        return {
+            "frame": self.frame.as_dict(),
+            "config": dict(self.config.tree),
+            "cut_flow": [[s.name, s.removed, s.left] for s in self.flow],
+            "label": list(self.config.label),
+            "version": metadata.version("orbital-torus-imaging"),
+        }
+
+
+def load(
+    config: str | os.PathLike | Mapping | Config,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Sample:
+    """Read, clean, transform, select and bin a catalogue.
+
+    Parameters
+    ----------
+    config : a TOML file, a mapping with its sections, or what `read_config` made of one;
+        `template` shows a file
+    progress : is called with a word at each stage
+
+    The steps, each counted in the cut flow, are: rows, join and duplicates (`read_stars`); flags;
+    parallax (or distance) positive, and above the asked multiple of its error; proper motions and
+    radial velocity measured; cuts on columns, volume and orbits; a finite label; and a label
+    error that is finite and not negative.
+
+    Raises ``FileNotFoundError``, ``ValueError`` and `UnitError` as `read_config` and `read_stars`
+    do, and ``ValueError`` where no star is left, naming the cut.
+    """
+    config = config if isinstance(config, Config) else read_config(config)
+    progress("reading")
+    stars = read_stars(config.files, _request(config))
+    progress("cutting")
+    stars.apply(stars.flag_cuts(config.flags))
+    stars.apply(measured(stars, config.selection.parallax_over_error))
+    stars.apply(config.selection.column_cuts(stars.columns))
+    progress("transforming")
+    places = to_galactocentric(config.frame, *_observables(stars))
+    places = places.take(stars.apply(config.selection.space_cuts(places)))
+    places = places.take(stars.apply(_label_cuts(stars, config.label)))
+    errors = _errors(stars, config.frame)
+    progress("binning")
+    label, label_err = (None if c is None else _floats(stars, c) for c in config.label)
+    binned = get_binned_label(
+        places.z, places.v_z, label, dict(config.bins), label_err=label_err, s=config.scatter
+    )
+    return Sample(stars, places, errors, label, label_err, binned, config)
+
+
+def measured(
+    stars: Stars, parallax_over_error: float | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The cuts of stars whose distance or velocity is not known, for `Stars.apply`.
+
+    A parallax must be positive, and with `parallax_over_error` at least that multiple of its
+    error; a distance must be positive; proper motions and the radial velocity must be finite.
+    """
+    if stars.has("distance"):
+        yield "distance > 0", stars.values("distance") > 0
+    else:
+        yield "parallax > 0", stars.values("parallax") > 0
+    if parallax_over_error is not None:
+        if not (stars.has("parallax") and stars.has("parallax_error")):
+            raise ValueError("parallax_over_error needs columns of the parallax and its error.")
+        ratio = stars.values("parallax") / stars.values("parallax_error")
+        yield f"parallax / error >= {parallax_over_error:g}", ratio >= parallax_over_error
+    for name in ("pmra", "pmdec"):
+        yield f"{name} measured", np.isfinite(stars.values(name))
+    yield "radial velocity measured", np.isfinite(stars.values("radial_velocity"))
+
+
+def _label_cuts(stars: Stars, label: tuple[str, str | None]) -> Iterator[tuple[str, np.ndarray]]:
+    yield f"{label[0]} measured", np.isfinite(_floats(stars, label[0]))
+    if label[1] is not None:
+        error = _floats(stars, label[1])
+        yield f"{label[1]} measured", np.isfinite(error) & (error >= 0)
+
+
+def _floats(stars: Stars, name: str) -> np.ndarray:
+    values = stars.columns[name]
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"column '{name}' must hold numbers, but holds {values.dtype}.")
+    return np.asarray(values, dtype=float)
+
+
+def _request(config: Config) -> Request:
+    needed = [*config.flags, *config.selection.columns]
+    return Request(config.preset, config.label, tuple(dict.fromkeys(needed)), config.units)
+
+
+def _observables(stars: Stars) -> list[u.Quantity]:
+    distance = "distance" if stars.has("distance") else "parallax"
+    names = ("ra", "dec", distance, "pmra", "pmdec", "radial_velocity")
+    return [stars.quantity(name) for name in names]
+
+
+def _errors(stars: Stars, frame: Frame) -> VerticalErrors | None:
+    """Errors of z and v_z where the catalogue has those of the observables."""
+    distance = "distance" if stars.has("distance") else "parallax"
+    needed = (distance, "pmra", "pmdec", "radial_velocity")
+    if not all(stars.has(f"{name}_error") for name in needed):
+        return None
+    names = [*(name for name in ("ra", "dec") if stars.has(f"{name}_error")), *needed]
+    errors = {name: stars.quantity(f"{name}_error") for name in names}
+    used = [
+        name
+        for name in CORRELATIONS
+        if stars.has(name) and (distance == "parallax" or "parallax" not in name)
+    ]
+    correlations = {name: stars.values(name) for name in used}
+    return vertical_errors(frame, *_observables(stars), errors, correlations)

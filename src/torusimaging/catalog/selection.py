@@ -1,0 +1,251 @@
+r"""Selections of disc stars: volume, guiding radius, velocities, parameters and abundances.
+
+The guiding radius is R_g = |L_z| / v_c.  Where the circular velocity changes with radius,
+v_c(R) = v0 + slope (R - R_ref), the published selections evaluate it at the star's own radius;
+the radius of the circular orbit with the star's angular momentum solves R_g v_c(R_g) = |L_z|.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import astropy.units as u
+import numpy as np
+
+from ..units import internal
+from .frames import KMS, Galactocentric
+
+SLOPE = KMS / u.kpc
+
+
+@dataclass(frozen=True)
+class RotationCurve:
+    """A straight circular-velocity curve v_c(R) = v0 + slope (R - R_ref).
+
+    Parameters
+    ----------
+    v0 : quantity (speed), > 0
+    slope : quantity (speed / length)
+    R_ref : quantity (length)
+    at : "guiding": R_g solves R_g v_c(R_g) = |L_z|; "star": v_c at the star's radius
+
+    Raises `UnitError` for missing or wrong units and ``ValueError`` for a v0 that is not positive
+    or an unknown `at`.
+    """
+
+    v0: u.Quantity = 229 * KMS
+    slope: u.Quantity = 0 * SLOPE
+    R_ref: u.Quantity = 8.275 * u.kpc
+    at: str = "guiding"
+
+    def __post_init__(self):
+        if not internal(self.v0, KMS, "v0") > 0:
+            raise ValueError(f"v0 must be positive, but {self.v0} was given.")
+        internal(self.slope, SLOPE, "slope")
+        internal(self.R_ref, u.kpc, "R_ref")
+        if self.at not in ("guiding", "star"):
+            raise ValueError(f"at must be 'guiding' or 'star', but {self.at!r} was given.")
+
+    def guiding_radius(self, L_z: u.Quantity, R: u.Quantity | None = None) -> u.Quantity:
+        """The guiding radius of stars with angular momentum `L_z` (either sign), in kpc.
+
+        `R`, the stars' own radius, is needed for ``at="star"``.  NaN where the curve has no
+        circular orbit of that angular momentum, or has fallen to zero at the star.
+        """
+        L = np.abs(internal(L_z, KMS * u.kpc, "L_z"))
+        v0, slope = self.v0.to_value(KMS), self.slope.to_value(SLOPE)
+        R_ref = self.R_ref.to_value(u.kpc)
+        if self.at == "star" and slope:
+            if R is None:
+                raise ValueError("R must be given for a curve at the stars' own radius.")
+            speed = v0 + slope * (internal(R, u.kpc, "R") - R_ref)
+            return L / np.where(speed > 0, speed, np.nan) * u.kpc
+        intercept = v0 - slope * R_ref
+        root = intercept**2 + 4 * slope * L
+        # The root that tends to L / intercept for a flat curve, without its cancellation.
+        denominator = intercept + np.sqrt(np.where(root >= 0, root, np.nan))
+        return 2 * L / np.where(denominator > 0, denominator, np.nan) * u.kpc
+
+    def speed(self, R: u.Quantity) -> u.Quantity:
+        """The circular velocity at `R`."""
+        return (self.v0 + self.slope * (R - self.R_ref)).to(KMS)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cuts on places, velocities, stellar parameters and abundances; None leaves one out.
+
+    Parameters
+    ----------
+    R : (low, high), quantities (length): low < R < high
+    y_max, z_max : quantities (length): |y| < y_max, |z| < z_max
+    vz_max, vR_max : quantities (speed): |v_z| < vz_max, |v_R| < vR_max
+    rotation : the curve of the guiding radius
+    dR_max : quantity (length): |R - R_g| < dR_max
+    Lz_spread, Lz_radius : |L_z - L_0| < Lz_spread L_0 with L_0 = Lz_radius v_c(Lz_radius)
+    parallax_over_error : parallaxes are kept where parallax / error is at least this
+    ranges : (low, high) of columns by name: low < value < high
+    polygon : vertices ((x, y), ...) in the columns `polygon_columns`, at least three; stars
+        strictly inside are kept
+    """
+
+    R: tuple[u.Quantity, u.Quantity] | None = None
+    y_max: u.Quantity | None = None
+    z_max: u.Quantity | None = None
+    vz_max: u.Quantity | None = None
+    rotation: RotationCurve = field(default_factory=RotationCurve)
+    dR_max: u.Quantity | None = None
+    vR_max: u.Quantity | None = None
+    Lz_spread: float | None = None
+    Lz_radius: u.Quantity | None = None
+    parallax_over_error: float | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    polygon: tuple[tuple[float, float], ...] | None = None
+    polygon_columns: tuple[str, str] = ("FE_H", "MG_FE")
+
+    def __post_init__(self):
+        lengths = {name: getattr(self, name) for name in ("y_max", "z_max", "dR_max", "Lz_radius")}
+        for name, value in lengths.items():
+            _positive(value, u.kpc, name)
+        for name in ("vz_max", "vR_max"):
+            _positive(getattr(self, name), KMS, name)
+        if self.R is not None:
+            limits = tuple(self.R) if np.iterable(self.R) else (self.R,)
+            values = [internal(x, u.kpc, "R") for x in limits]
+            if len(values) != 2 or not values[0] < values[1]:
+                raise ValueError(f"R must be a range (low, high), but {self.R} was given.")
+            object.__setattr__(self, "R", limits)
+        for name, limits in self.ranges.items():
+            if len(limits) != 2 or not limits[0] < limits[1]:
+                raise ValueError(
+                    f"the range of {name} must be (low, high), but {tuple(limits)} was given."
+                )
+        if (self.Lz_spread is None) != (self.Lz_radius is None):
+            raise ValueError("Lz_spread and Lz_radius must be given together.")
+        if self.polygon is not None:
+            points = np.asarray(self.polygon, dtype=float)
+            if points.ndim != 2 or points.shape[0] < 3 or points.shape[1] != 2:
+                raise ValueError("polygon must have three or more vertices (x, y).")
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the catalogue that the selection needs beside the kinematics."""
+        own = list(self.polygon_columns) if self.polygon is not None else []
+        return [*dict.fromkeys([*self.ranges, *own])]
+
+    def column_cuts(self, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """The cuts on the catalogue's columns: names and masks of the stars kept."""
+        for name, (low, high) in self.ranges.items():
+            yield f"{low:g} < {name} < {high:g}", (columns[name] > low) & (columns[name] < high)
+        if self.polygon is not None:
+            x, y = (np.asarray(columns[name], dtype=float) for name in self.polygon_columns)
+            yield f"polygon in {', '.join(self.polygon_columns)}", inside(self.polygon, x, y)
+
+    def space_cuts(self, stars: Galactocentric) -> Iterator[tuple[str, np.ndarray]]:
+        """The cuts on places and velocities: names and masks over all `stars` given."""
+        R = stars.R
+        if self.R is not None:
+            low, high = (x.to(u.kpc) for x in self.R)
+            yield f"{low.value:g} < R < {high.value:g} kpc", (R > low) & (R < high)
+        for name, values, limit in (
+            ("y", stars.y, self.y_max),
+            ("z", stars.z, self.z_max),
+            ("v_z", stars.v_z, self.vz_max),
+        ):
+            if limit is not None:
+                yield f"|{name}| < {limit:g}", np.abs(values) < limit
+        if self.dR_max is not None:
+            R_g = self.rotation.guiding_radius(stars.L_z, R)
+            yield f"|R - R_g| < {self.dR_max:g}", np.abs(R - R_g) < self.dR_max
+        if self.vR_max is not None:
+            yield f"|v_R| < {self.vR_max:g}", np.abs(stars.v_R) < self.vR_max
+        if self.Lz_spread is not None and self.Lz_radius is not None:
+            L0 = self.Lz_radius * self.rotation.speed(self.Lz_radius)
+            keep = np.abs(np.abs(stars.L_z) - L0) < self.Lz_spread * L0
+            yield f"|L_z - L_0| < {self.Lz_spread:g} L_0", keep
+
+
+def inside(vertices: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether points lie inside a polygon, by the number of edges to their right (even-odd).
+
+    `vertices` ((x, y), ...) need not be closed.  Points that are not finite are outside.
+    """
+    points = np.asarray(vertices, dtype=float)
+    odd = np.zeros(np.shape(x), dtype=bool)
+    for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if y1 == y2:
+            continue
+        spans = (y1 > y) != (y2 > y)
+        odd ^= spans & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    return odd & np.isfinite(x) & np.isfinite(y)
+
+
+def _positive(value: u.Quantity | None, unit: u.UnitBase, name: str) -> None:
+    if value is not None and not internal(value, unit, name) > 0:
+        raise ValueError(f"{name} must be positive, but {value} was given.")
+
+
+# The published tutorial: R within 1 kpc of R0 = 8.3 kpc.
+_TUTORIAL = Selection(
+    R=(7.3 * u.kpc, 9.3 * u.kpc),
+    y_max=1 * u.kpc,
+    dR_max=1.5 * u.kpc,
+    vR_max=25 * KMS,
+)
+# The low-alpha region of the authors' notebook of Horta et al. 2024: [Mg/Fe] below 0.185 for
+# -0.8 < [Fe/H] < -0.4, below 0.12 - 0.167 [Fe/H] up to -0.05, below 0.12 up to 0.6.  It has no
+# lower edge; here that is -1, below all stars.
+LOW_ALPHA_HORTA24 = (
+    (-0.8, -1.0),
+    (-0.8, 0.185),
+    (-0.4, 0.185),
+    (-0.4, 0.12 + 0.167 * 0.4),
+    (-0.05, 0.12 + 0.167 * 0.05),
+    (-0.05, 0.12),
+    (0.6, 0.12),
+    (0.6, -1.0),
+)
+_HORTA24 = Selection(
+    z_max=2 * u.kpc,
+    vz_max=(80 * u.kpc / u.Gyr).to(KMS),
+    rotation=RotationCurve(229 * KMS, -1.7 * SLOPE, 8.275 * u.kpc, "star"),
+    dR_max=1 * u.kpc,
+    vR_max=50 * KMS,
+    ranges=MappingProxyType({"SNR": (50.0, np.inf), "LOGG": (1.5, 3.5), "TEFF": (3500.0, 5500.0)}),
+    polygon=LOW_ALPHA_HORTA24,
+)
+# The authors' notebook of the vertical gradient of Price-Whelan et al. 2025; the flags, which it
+# leaves out, are cut as in the tutorial by default.
+_PRICE_WHELAN25 = Selection(
+    ranges=MappingProxyType(
+        {
+            "LOGG": (1.5, 3.0),
+            "TEFF": (3000.0, 5500.0),
+            "FE_H": (-0.8, 0.5),
+            "MG_FE": (-0.2, 0.22),
+        }
+    ),
+    Lz_spread=0.15,
+    Lz_radius=8.275 * u.kpc,
+)
+SELECTIONS: Mapping[str, Selection] = MappingProxyType(
+    {
+        "tutorial": _TUTORIAL,
+        "horta24": _HORTA24,
+        "price-whelan25": _PRICE_WHELAN25,
+        "none": Selection(),
+    }
+)
+
+
+def selection(name: str, **changes) -> Selection:
+    """A published selection by name, with `changes` to its parameters.
+
+    Raises ``ValueError`` for an unknown name or parameter.
+    """
+    if name not in SELECTIONS:
+        raise ValueError(f"there is no selection {name!r} (known: {', '.join(SELECTIONS)}).")
+    try:
+        return replace(SELECTIONS[name], **changes)
+    except TypeError as error:
+        raise ValueError(f"a selection has no such parameter: {error}.") from None

@@ -1,0 +1,79 @@
+"""Stars of a catalogue: columns under the survey's names, their units, and how they were cut."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, Table
+
+from .cuts import CutFlow
+from .flags import ANY, is_set
+
+
+@dataclass
+class Stars:
+    """Rows of a catalogue in memory.
+
+    Attributes
+    ----------
+    columns : arrays by the survey's names, shape (n_stars,); missing numbers are NaN
+    units : units by name, of the columns that have one
+    roles : the column of each role, such as {"radial_velocity": "VHELIO_AVG"}
+    flow : the steps that led to these rows
+    """
+
+    columns: dict[str, np.ndarray]
+    units: dict[str, u.UnitBase]
+    roles: Mapping[str, str]
+    flow: CutFlow
+
+    def __len__(self) -> int:
+        return next(iter(self.columns.values())).shape[0] if self.columns else 0
+
+    def has(self, role: str) -> bool:
+        """Whether there is a column for a role."""
+        return self.roles.get(role, role) in self.columns
+
+    def values(self, role: str) -> np.ndarray:
+        """The column of a role as float64."""
+        return np.asarray(self.columns[self.roles.get(role, role)], dtype=float)
+
+    def quantity(self, role: str) -> u.Quantity:
+        """The column of a role with its unit."""
+        name = self.roles.get(role, role)
+        return self.values(role) * self.units.get(name, u.dimensionless_unscaled)
+
+    def apply(self, cuts: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
+        """Make cuts, each a name and a mask over the present rows, and record each as a step.
+
+        The rows are left out once, at the end, whose number of copies is then that of the columns
+        and not that of the cuts.  Returns the indices kept, shape (n_left,).  Raises
+        ``ValueError``, naming the cut, where no star is left.
+        """
+        alive = np.ones(len(self), dtype=bool)
+        for name, keep in cuts:
+            alive &= np.asarray(keep, dtype=bool)
+            self.flow.count(name, np.count_nonzero(alive))
+        kept = np.flatnonzero(alive)
+        if kept.size != alive.size:
+            self.columns = {k: v[kept] for k, v in self.columns.items()}
+        return kept
+
+    def flag_cuts(self, flags: Mapping) -> Iterator[tuple[str, np.ndarray]]:
+        """One cut for each bit of `flags`, lists of bits (or "any") by column, for `apply`."""
+        for flag, bits in flags.items():
+            for bit in [ANY] if isinstance(bits, str) else bits:
+                chosen = bit if bit == ANY else [bit]
+                yield f"{flag} {bit}", ~is_set(flag, self.columns[flag], chosen)
+
+    @property
+    def table(self) -> Table:
+        """The stars as an Astropy table, which ``pyia.GaiaData`` takes as it is.
+
+        Columns are not masked, because ``pyia`` cannot use masks: missing numbers are NaN.
+        """
+        return Table(
+            [Column(v, name=k, unit=self.units.get(k)) for k, v in self.columns.items()],
+            copy=False,
+        )

@@ -1,0 +1,93 @@
+"""Configurations to begin with, as TOML."""
+
+from .config import FLAGS
+from .frames import FRAMES
+from .presets import PRESETS, UNITS, Preset
+from .selection import SELECTIONS, Selection
+
+LIMITS = {"y_max": "1 kpc", "z_max": "2 kpc", "dR_max": "1.5 kpc"}
+LIMITS |= {"vz_max": "70 km / s", "vR_max": "25 km / s"}
+
+
+def template(name: str = "apogee-dr17") -> str:
+    """A commented configuration of `oti bin` for a preset, with its defaults written out.
+
+    Raises ``ValueError`` for an unknown preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r} (known: {', '.join(PRESETS)}).")
+    preset = PRESETS[name]
+    return "\n".join(
+        [
+            f"# {preset.title}",
+            f'preset = "{name}"',
+            f"files = [{_texts(preset.files or ('stars.parquet',))}]",
+            'output = "oti-bin"  # the folder that is made',
+            *_columns(preset),
+            *_label(preset),
+            *_flags(preset),
+            *_frame(preset),
+            *_selection(SELECTIONS[preset.selection], preset.selection),
+            "",
+            "[bins]",
+            'z_max = "1.2 kpc"',
+            'vz_max = "70 km / s"',
+            "n_z = 80  # pixels",
+            "n_vz = 80",
+            "",
+        ]
+    )
+
+
+def _texts(values) -> str:
+    return ", ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in values)
+
+
+def _columns(preset: Preset) -> list[str]:
+    if preset.units:
+        return []
+    lines = ["", "[columns]  # the file's name for each, where it differs; distance for parallax"]
+    lines += [f'{role} = "{role}"' for role in UNITS if "distance" not in role]
+    lines += ["", "[units]  # of columns whose file has none"]
+    return [*lines, '# parallax = "mas"', "", "[join]", '# unique = "source_id"', '# best = "snr"']
+
+
+def _label(preset: Preset) -> list[str]:
+    name, error = preset.label or ("mg_fe", "mg_fe_err")
+    return [
+        "",
+        "[label]",
+        f'name = "{name}"',
+        f'error = "{error}"',
+        "# scatter = 0.05  # intrinsic; default: estimated",
+    ]
+
+
+def _flags(preset: Preset) -> list[str]:
+    flags = FLAGS[preset.flag_preset] if preset.flag_preset else preset.flags
+    lines = ["", '[flags]  # bits by name or number, or "any"; [] leaves a flag out']
+    for flag, bits in flags.items():
+        lines.append(f'{flag} = "{bits}"' if bits == "any" else f"{flag} = [{_texts(bits)}]")
+    return lines
+
+
+def _frame(preset: Preset) -> list[str]:
+    lines = ["", "[frame]", f'preset = "{preset.frame}"  # known: {", ".join(FRAMES)}']
+    values = FRAMES[preset.frame].as_dict()
+    for name in ("R0", "z_sun", "galcen_ra", "galcen_dec", "roll"):
+        lines.append(f'# {name} = "{values[name]}"')
+    speeds, unit = values["v_sun"].strip("(").split(") ")
+    parts = ", ".join(f'"{speed.strip()} {unit}"' for speed in speeds.split(","))
+    return [*lines, f"# v_sun = [{parts}]"]
+
+
+def _selection(selection: Selection, name: str) -> list[str]:
+    lines = ["", "[selection]", f'preset = "{name}"  # known: {", ".join(SELECTIONS)}']
+    if selection.R is not None:
+        lines.append(f'R = ["{selection.R[0]}", "{selection.R[1]}"]')
+    for key, example in LIMITS.items():
+        value = getattr(selection, key)
+        lines.append(f'# {key} = "{example}"' if value is None else f'{key} = "{value}"')
+    lines.append(f'v_circ = "{selection.rotation.v0}"')
+    lines.append(f'v_circ_slope = "{selection.rotation.slope}"')
+    return [*lines, "# parallax_over_error = 5"]

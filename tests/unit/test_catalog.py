@@ -1,0 +1,437 @@
+"""Catalogues: files of other kinds, bad input, configurations and what is kept of them."""
+
+import resource
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+import torusimaging as oti
+from torusimaging import catalog
+from torusimaging.catalog.join import best_rows, join_rows
+from torusimaging.data.files import open_table, write_table
+from torusimaging.report import write_sample
+from torusimaging.units import UnitError
+
+KMS = u.km / u.s
+COLUMNS = {"radial_velocity": "rv", "radial_velocity_error": "e_rv"}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    return oti.mock.write_apogee(tmp_path_factory.mktemp("survey"), 2_000, seed=2)
+
+
+def files(survey) -> list[str]:
+    return [str(path) for path in survey.files]
+
+
+def stars(n: int = 300) -> Table:
+    """A table of disc stars near the Sun, units in place."""
+    rng = np.random.default_rng(0)
+    table = Table()
+    table["ra"] = rng.uniform(0, 360, n) * u.deg
+    table["dec"] = rng.uniform(-60, 60, n) * u.deg
+    table["parallax"] = rng.uniform(1, 4, n) * u.mas
+    table["parallax_error"] = np.full(n, 0.02) * u.mas
+    for name in ("pmra", "pmdec"):
+        table[name] = rng.normal(0, 5, n) * u.mas / u.yr
+        table[f"{name}_error"] = np.full(n, 0.02) * u.mas / u.yr
+    table["rv"] = rng.normal(0, 30, n) * KMS
+    table["e_rv"] = np.full(n, 0.2) * KMS
+    table["source_id"] = np.arange(1, n + 1)
+    table["snr"] = rng.uniform(20, 200, n)
+    table["mg_fe"], table["mg_fe_err"] = rng.normal(0.1, 0.05, n), np.full(n, 0.02)
+    return table
+
+
+def config(path, **sections) -> dict:
+    return {
+        "files": [str(path)],
+        "columns": COLUMNS,
+        "label": {"name": "mg_fe", "error": "mg_fe_err"},
+        "bins": {"n_z": 10, "n_vz": 10},
+    } | sections
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "vot", "parquet", "csv"])
+def test_a_table_of_any_kind_gives_the_same_sample(tmp_path, ending):
+    table, path = stars(), tmp_path / f"stars.{ending}"
+    given = {}
+    if ending == "parquet":
+        write_table(
+            path,
+            {n: table[n].quantity if table[n].unit else table[n].value for n in table.colnames},
+        )
+    elif ending == "csv":
+        table.write(path, format="ascii.csv")
+        given = {"units": {n: str(table[n].unit) for n in table.colnames if table[n].unit}}
+    else:
+        kind = {"ecsv": "ascii.ecsv", "vot": "votable"}.get(ending, ending)
+        table.write(path, format=kind)
+    sample = catalog.load(config(path, **given))
+    expected = catalog.to_galactocentric(
+        catalog.FRAMES["tutorial"],
+        *(table[n].quantity for n in ("ra", "dec", "parallax", "pmra", "pmdec", "rv")),
+    )
+    # Text keeps 17 figures, which the transformation may amplify a little.
+    np.testing.assert_allclose(sample.places.z.value, expected.z.value, rtol=0, atol=1e-13)
+    assert len(sample) == 300 and sample.errors is not None
+    assert sample.binned["counts"].sum() > 200
+
+
+def test_distances_instead_of_parallaxes(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table["dist"] = 1000 / table["parallax"].value * u.pc
+    table["dist"][:7] = -1
+    table.remove_columns(["parallax", "parallax_error"])
+    table.write(path)
+    sample = catalog.load(config(path, columns=COLUMNS | {"distance": "dist"}))
+    assert sample.flow["distance > 0"].removed == 7 and sample.errors is None
+    assert "no errors" in sample.describe()
+
+
+def test_ratios_of_abundances_over_hydrogen(tmp_path):
+    """A file of the SDSS-V kind: its names, its second table, [Mg/H] and [Fe/H]."""
+    table = stars()
+    names = dict(catalog.PRESETS["sdss-v-dr19"].columns)
+    table.rename_columns(["rv", "e_rv", "source_id"], ["v_rad", "e_v_rad", "gaia_dr3_source_id"])
+    for role in ("parallax", "parallax_error", "pmra_error", "pmdec", "pmdec_error"):
+        table.rename_column(role, names[role])
+    rng = np.random.default_rng(1)
+    table["fe_h"], table["e_fe_h"] = rng.normal(-0.1, 0.2, 300), np.full(300, 0.03)
+    table["mg_h"], table["e_mg_h"] = table["fe_h"] + table["mg_fe"], np.full(300, 0.04)
+    table["flag_bad"] = np.arange(300) % 10 == 0
+    label = table["mg_fe"].value
+    table.remove_columns(["mg_fe", "mg_fe_err"])
+    path = tmp_path / "astraAllStarASPCAP-0.6.0.fits"
+    fits.HDUList(
+        [fits.PrimaryHDU(), fits.table_to_hdu(Table({"boss": [1]})), fits.table_to_hdu(table)]
+    ).writeto(path)
+    sample = catalog.load(
+        {"preset": "sdss-v-dr19", "files": [str(path)], "bins": {"n_z": 10, "n_vz": 10}}
+    )
+    assert sample.flow["flag_bad any"].removed == 30
+    np.testing.assert_allclose(sample.label, label[table["flag_bad"] == 0], atol=1e-12)
+    np.testing.assert_allclose(sample.label_err, 0.05, rtol=1e-12)
+
+
+def test_only_the_columns_needed_are_read(survey, monkeypatch):
+    from torusimaging.data.fitsfile import FitsFile
+
+    asked = []
+    read = FitsFile.read
+    monkeypatch.setattr(
+        FitsFile, "read", lambda self, columns: asked.extend(columns) or read(self, columns)
+    )
+    catalog.load({"preset": "apogee-dr17", "files": files(survey)})
+    assert len(asked) == len(set(asked)) < 40 and not {"X_H", "STARFLAGS", "TEFF_ERR"} & set(asked)
+
+
+# -- joins -------------------------------------------------------------------------------------
+
+
+def test_joins_are_those_of_every_pair():
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(0, 40, 60), rng.integers(0, 40, 50)
+    pairs = [(i, j) for i in range(60) for j in range(50) if left[i] == right[j]]
+    for a, b in (
+        (left, right),
+        (np.array([f"2M{k} " for k in left]), np.array([f"2M{k}".encode() for k in right])),
+    ):
+        assert list(zip(*(r.tolist() for r in join_rows(a, b)), strict=True)) == pairs
+    empty = np.array(["", "a"])
+    assert [r.tolist() for r in join_rows(empty, empty)] == [[1], [1]]
+    with pytest.raises(ValueError, match="of one kind"):
+        join_rows(left, empty)
+
+
+def test_the_best_row_of_each_id_and_the_first_of_equals():
+    ids = np.array([5, 3, 5, 3, 5, 9])
+    rank = np.array([1.0, 2.0, 7.0, 2.0, 7.0, np.nan])
+    assert best_rows(ids, rank).tolist() == [1, 2, 5]
+    assert best_rows(ids, None).tolist() == [0, 1, 5]
+
+
+def test_ids_that_occur_twice_need_a_rule(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table["source_id"][10] = table["source_id"][11]
+    table.write(path)
+    with pytest.raises(ValueError, match="source_id 12 occurs 2 times .* best = "):
+        catalog.load(config(path, join={"unique": "source_id"}))
+    sample = catalog.load(config(path, join={"unique": "source_id", "best": "snr"}))
+    assert len(sample) == 299
+
+
+def test_bad_joins(survey, tmp_path):
+    one, two = files(survey)
+    load = catalog.load
+    with pytest.raises(ValueError, match="given twice"):
+        load({"preset": "apogee-dr17", "files": [one, one]})
+    with pytest.raises(ValueError, match="files must be 2 .* but 1 were given"):
+        load({"preset": "apogee-dr17", "files": [one]})
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load({"preset": "apogee-dr17", "files": [one, "none.fits"]})
+    other = tmp_path / "other.fits"
+    table = Table.read(two, hdu=1)
+    table["apogee_id"] = [f"X{k}" for k in range(len(table))]
+    table.write(other)
+    with pytest.raises(ValueError, match="the join is empty: no APOGEE_ID"):
+        load({"preset": "apogee-dr17", "files": [one, str(other)]})
+    # The two files the wrong way round lack each other's columns.
+    with pytest.raises(ValueError, match="no column 'APOGEE_ID'.*did you mean 'apogee_id'"):
+        load({"preset": "apogee-dr17", "files": [two, one]})
+
+
+# -- columns, units, cuts ------------------------------------------------------------------------
+
+
+def test_missing_columns_and_units(survey, tmp_path):
+    settings = {"preset": "apogee-dr17", "files": files(survey)}
+    with pytest.raises(ValueError, match="no column 'MG_FEH'.*did you mean 'MG_FE"):
+        catalog.load(settings | {"label": {"name": "MG_FEH"}})
+    with pytest.raises(ValueError, match="no column 'X_H'|X_H.*must hold one value a row"):
+        catalog.load(settings | {"label": {"name": "X_H"}})
+    with pytest.raises(ValueError, match="APOGEE_ID.* must hold numbers"):
+        catalog.load(settings | {"label": {"name": "APOGEE_ID"}})
+    with pytest.raises(UnitError, match="'parallax' .*must have a unit like mas, but has K"):
+        catalog.load(settings | {"units": {"parallax": "K"}})
+    path = tmp_path / "stars.csv"
+    stars().write(path, format="ascii.csv")
+    with pytest.raises(UnitError, match=r"column 'ra' .* has no unit: give one in \[units\]"):
+        catalog.load(config(path))
+
+
+def test_all_stars_cut_names_the_cut(survey):
+    settings = {"preset": "apogee-dr17", "files": files(survey)}
+    with pytest.raises(ValueError, match="no star is left after the cut '1 < R < 2 kpc'"):
+        catalog.load(settings | {"selection": {"R": ["1 kpc", "2 kpc"]}})
+    with pytest.raises(ValueError, match="after the cut '9000 < TEFF < 9001', which removed"):
+        catalog.load(settings | {"ranges": {"TEFF": [9000, 9001]}})
+
+
+def test_flags_by_name_and_number():
+    values = np.array([0, 1 << 9, 1 << 23, (1 << 9) | 1, 1 << 61])
+    by_name = catalog.is_set("STARFLAG", values, ["PERSIST_HIGH", "suspect_rotation"])
+    assert by_name.tolist() == catalog.is_set("STARFLAG", values, [9, 23]).tolist()
+    assert by_name.tolist() == [False, True, True, True, False]
+    assert catalog.is_set("MEMBERFLAG", values, ["CARINA"]).tolist() == [False] * 4 + [True]
+    assert catalog.is_set("other", np.array([-(2**63)]), [63]).tolist() == [True]
+    with pytest.raises(ValueError, match="no bit 'PERSIST_HIHG'; did you mean 'PERSIST_HIGH'"):
+        catalog.bit("STARFLAG", "PERSIST_HIHG")
+    with pytest.raises(ValueError, match="must be a name or a number 0 to 63, not 64"):
+        catalog.bit("STARFLAG", 64)
+    with pytest.raises(ValueError, match="have no names here"):
+        catalog.bit("flag_sp", "BAD")
+    with pytest.raises(ValueError, match="missing or broken for 1 of 2"):
+        catalog.is_set("STARFLAG", np.array([0.0, np.nan]), [1])
+
+
+def test_poor_parallaxes_are_counted(survey):
+    sample = catalog.load(
+        {
+            "preset": "apogee-dr17",
+            "files": files(survey),
+            "selection": {"parallax_over_error": 30},
+        }
+    )
+    assert sample.flow["parallax / error >= 30"].removed > 0
+    ratio = sample.stars.values("parallax") / sample.stars.values("parallax_error")
+    assert ratio.min() >= 30
+
+
+def test_selections_of_papers(survey):
+    for name, cut in (("horta24", "polygon in FE_H, MG_FE"), ("price-whelan25", "1.5 < LOGG < 3")):
+        sample = catalog.load(
+            {
+                "preset": "apogee-dr17",
+                "files": files(survey),
+                "selection": {"preset": name},
+                "frame": {"preset": "horta24"},
+                "flags": {"preset": name if name == "horta24" else "tutorial"},
+            }
+        )
+        assert sample.flow[cut].removed > 0 and sample.frame.name == "horta24"
+
+
+def test_bad_frames_curves_and_selections():
+    with pytest.raises(UnitError, match="R0 has no unit"):
+        catalog.Frame(8.3)
+    with pytest.raises(ValueError, match="v_sun must be three finite speeds"):
+        catalog.Frame(8.3 * u.kpc, v_sun=(1, 2) * KMS)
+    with pytest.raises(ValueError, match="R0 must be positive"):
+        catalog.Frame(-8 * u.kpc)
+    with pytest.raises(ValueError, match="at must be 'guiding' or 'star'"):
+        catalog.RotationCurve(at="sun")
+    with pytest.raises(ValueError, match="dR_max must be positive"):
+        catalog.selection("tutorial", dR_max=-1 * u.kpc)
+    for R in (8 * u.kpc, (9 * u.kpc, 8 * u.kpc)):
+        with pytest.raises(ValueError, match="R must be a range"):
+            catalog.selection("tutorial", R=R)
+    with pytest.raises(ValueError, match="no selection 'tutorail'"):
+        catalog.selection("tutorail")
+    with pytest.raises(ValueError, match="three or more vertices"):
+        catalog.Selection(polygon=((0, 0), (1, 1)))
+    frame, one = catalog.FRAMES["tutorial"], np.ones(2)
+    with pytest.raises(UnitError, match="ra has no unit"):
+        catalog.to_galactocentric(frame, one, one, one, one, one, one)
+    columns = [one * x for x in (u.deg, u.deg, u.mas, u.mas / u.yr, u.mas / u.yr, KMS)]
+    with pytest.raises(ValueError, match="must have equal length"):
+        catalog.to_galactocentric(frame, *columns[:5], np.ones(3) * KMS)
+    with pytest.raises(ValueError, match="errors must have 'parallax'"):
+        catalog.vertical_errors(frame, *columns, errors={})
+    good = dict(zip(("parallax", "pmra", "pmdec", "radial_velocity"), columns[2:], strict=True))
+    with pytest.raises(ValueError, match="must lie between -1 and 1"):
+        catalog.vertical_errors(frame, *columns, good, {"parallax_pmra_corr": one * 2})
+    none = catalog.to_galactocentric(frame, *columns[:2], -one * u.mas, *columns[3:])
+    assert np.isnan(none.z).all() and np.isnan(none.v_R).all()
+
+
+# -- configurations --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"frames": {}}, r"unknown section \[frames\]; did you mean 'frame'"),
+        ({"frame": {"R_0": "8 kpc"}}, "unknown key frame.R_0; did you mean 'R0'"),
+        ({"outptu": "x"}, "unknown key outptu; did you mean 'output'"),
+        ({"frame": {"R0": 8.3}}, "frame.R0 has no unit: 8.3 was given"),
+        ({"frame": {"R0": "8.3"}}, "frame.R0 has no unit"),
+        ({"frame": {"R0": "8.3 km / s"}}, "frame.R0 must have a unit like kpc"),
+        ({"frame": {"R0": "near"}}, "frame.R0 must be a number with a unit"),
+        ({"frame": {"preset": "horta"}}, "frame.preset is 'horta'.*did you mean 'horta24'"),
+        ({"bins": {"n_z": 10.5}}, "bins.n_z of .* must be a whole number, but 10.5"),
+        ({"bins": {"n_z": True}}, "must be a whole number, but True"),
+        ({"bins": {"z_max": "-1 kpc"}}, "bins.z_max must be positive"),
+        ({"flags": {"STARFLAGS": [1]}}, "unknown flag flags.STARFLAGS; did you mean 'STARFLAG'"),
+        ({"flags": {"STARFLAG": ["BAD"]}}, "STARFLAG has no bit 'BAD'"),
+        ({"flags": {"STARFLAG": 9}}, "flags.STARFLAG must be a list of bits"),
+        ({"ranges": {"TEFF": [4000]}}, "ranges.TEFF must be a list of two numbers"),
+        ({"units": {"ra": "degs"}}, "units.ra is 'degs', which is no unit"),
+        ({"files": "stars.fits"}, "files of .* must be a list, but 'stars.fits'"),
+        ({"preset": "apogee"}, "preset is 'apogee'"),
+        ({"label": {"name": 3}}, "label.name of .* must be a text"),
+    ],
+)
+def test_bad_configurations(sections, message):
+    good = {"preset": "apogee-dr17", "files": ["a.fits", "b.fits"]}
+    with pytest.raises(ValueError, match=message):
+        catalog.read_config(good | sections)
+
+
+def test_configurations_on_file(tmp_path):
+    path = tmp_path / "config.toml"
+    with pytest.raises(FileNotFoundError, match="no configuration"):
+        catalog.read_config(path)
+    path.write_text("files = [")
+    with pytest.raises(ValueError, match="no readable TOML file"):
+        catalog.read_config(path)
+    with pytest.raises(ValueError, match="must name its files"):
+        catalog.read_config({"preset": "apogee-dr17"})
+    with pytest.raises(ValueError, match="must name the label"):
+        catalog.read_config({"files": ["a.fits"]})
+
+
+@pytest.mark.parametrize("name", list(catalog.PRESETS))
+def test_templates_are_their_presets_defaults(name, tmp_path):
+    """A template says what an empty configuration of its preset means."""
+    path = tmp_path / "config.toml"
+    path.write_text(catalog.template(name))
+    found = catalog.read_config(path)
+    given = {"preset": name, "files": ["a"]}
+    label = {} if catalog.PRESETS[name].label else {"label": {"name": "mg_fe", "error": "e"}}
+    default = catalog.read_config(given | label)
+    assert found.frame == default.frame
+    assert {k: list(v) for k, v in found.flags.items()} == {
+        k: list(v) for k, v in default.flags.items()
+    }
+    assert str(found.selection) == str(default.selection)
+    assert all(np.array_equal(found.bins[k], default.bins[k]) for k in found.bins)
+    with pytest.raises(ValueError, match="no preset 'none'"):
+        catalog.template("none")
+
+
+# -- what is kept ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sample(survey):
+    return catalog.load({"preset": "apogee-dr17", "files": files(survey)})
+
+
+def test_a_sample_on_disk_is_what_it_was(sample, tmp_path):
+    out = write_sample(sample, tmp_path / "out")
+    assert [f.name for f in out] == ["cuts.ecsv", "map.csv", "places.png", "stars.parquet"]
+    stored = open_table(tmp_path / "out" / "stars.parquet")
+    assert stored.units["v_z"] == KMS and stored.units["z_err"] == u.kpc
+    assert catalog.Frame.from_dict(stored.meta["frame"]) == sample.frame
+    assert stored.meta["config"]["preset"] == "apogee-dr17"
+    read = stored.read(["z", "source_id", "APOGEE_ID"])
+    np.testing.assert_array_equal(read["z"], sample.places.z.value)
+    np.testing.assert_array_equal(read["source_id"], sample.stars.columns["source_id"])
+    cuts = Table.read(tmp_path / "out" / "cuts.ecsv")
+    assert cuts["left"].tolist() == [step.left for step in sample.flow]
+    assert str(sample.flow).count("\n") == len(sample.flow)
+    assert sample.table.meta["frame"]["R0"] == "8.3 kpc" and len(sample.table) == len(sample)
+
+
+def test_maps_round_trip(sample, tmp_path):
+    path = tmp_path / "map.csv"
+    oti.data.write_map(sample.binned, path, "MG_FE", str(sample.frame))
+    read = oti.data.read_map(path)
+    filled = sample.binned["counts"] > 0
+    assert read["name"] == "MG_FE" and read["frame"] == str(sample.frame)
+    for name in ("pos", "vel", "pos_mean", "vel_mean", "label", "label_err", "counts"):
+        a, b = read[name], sample.binned[name][filled]
+        unit = getattr(a, "unit", None)
+        # 17 figures: only the conversion of units rounds.
+        a, b = (a.value, b.to_value(unit)) if unit else (a, b)
+        np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14)
+    with pytest.raises(ValueError, match="name must be a word"):
+        oti.data.write_map(sample.binned, path, "[Mg/Fe]")
+    with pytest.raises(ValueError, match="no filled pixel"):
+        oti.data.write_map(sample.binned | {"counts": 0 * filled}, path)
+
+
+def test_a_full_disk_leaves_nothing(sample, tmp_path):
+    """A limit on the size of files stands for the disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError):
+            write_sample(sample, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_of_places(sample):
+    figure, axes = oti.plot.plot_places(sample.places)
+    assert [ax.get_ylabel() for ax in axes] == ["y [kpc]", "z [kpc]", "z [kpc]"]
+    assert axes[0].lines[0].get_xdata().size == len(sample)
+    with pytest.raises(ValueError, match="axes must be three"):
+        oti.plot.plot_places(sample.places, axes[:2])
+    none = sample.places.take(np.arange(0))
+    with pytest.raises(ValueError, match="at least one star"):
+        oti.plot.plot_places(none)
+
+
+# -- the mock ----------------------------------------------------------------------------------
+
+
+def test_mocks_are_the_same_for_a_seed(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one, two = (oti.mock.write_apogee(tmp_path / name, 300, seed=1) for name in "ab")
+    for a, b in zip(one.files, two.files, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+    with fits.open(one.allstar) as file:
+        file.verify("exception")
+        assert file[1].columns["PARAMFLAG"].format == "9K" and len(file) == 3
+    with pytest.raises(ValueError, match="at least 100"):
+        oti.mock.write_apogee(tmp_path, 10)
+    with pytest.raises(ValueError, match="contamination must lie"):
+        oti.mock.write_apogee(tmp_path, 300, contamination=2)
