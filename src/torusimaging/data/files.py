@@ -106,9 +106,9 @@ def write_table(
     Raises ``ValueError`` for columns of unequal length and ``OSError`` where the file cannot be
     written.
     """
+    parquet = pyarrow_part("parquet")
     import pyarrow as pa
 
-    parquet = pyarrow_part("parquet")
     sizes = {name: np.shape(values) for name, values in columns.items()}
     if len(set(sizes.values())) > 1 or any(len(shape) != 1 for shape in sizes.values()):
         raise ValueError(f"columns must be rows of equal length, but have shapes {sizes}.")
@@ -120,7 +120,9 @@ def write_table(
         arrays.append(array)
     words = {META: json.dumps(meta or {}).encode()}
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=words))
-    return write_complete(path, lambda name: parquet.write_table(table, name))
+    return write_complete(
+        path, lambda name: parquet.write_table(table, name, write_page_checksum=True)
+    )
 
 
 def _kind(path: Path) -> str | None:

@@ -110,7 +110,9 @@ class ParquetFile(TableFile):
     def pieces(self, columns: Sequence[str], rows: int, part: list[int]) -> Iterator[Columns]:
         self.check(columns)
         # A reader of its own: threads may read parts of one file at the same time.
-        reader = pyarrow_part("parquet").ParquetFile(self.path, memory_map=True)
+        reader = pyarrow_part("parquet").ParquetFile(
+            self.path, memory_map=True, page_checksum_verification=True
+        )
         try:
             for batch in reader.iter_batches(rows, part, list(columns), use_threads=False):
                 yield {name: self._column(batch.column(name), name) for name in columns}
