@@ -141,6 +141,28 @@ def test_a_cluster_that_loses_a_worker(stars, folder):
         np.testing.assert_array_equal(out[name], expected[name])
 
 
+def test_a_hats_catalogue(stars, tmp_path):
+    """As a folder, and opened by LSDB: margins and statistics are no stars."""
+    lsdb = pytest.importorskip("lsdb", reason="the extra 'scale' is not installed")
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    sky = {"ra": rng.uniform(0, 360, sum(SIZES)), "dec": rng.uniform(-80, 80, sum(SIZES))}
+    catalogue = lsdb.from_dataframe(
+        pd.DataFrame(stars | sky), ra_column="ra", dec_column="dec", margin_threshold=5000
+    )
+    catalogue.write_catalog(tmp_path / "hats")
+    units = {"z": u.kpc, "vz": u.km / u.s}
+    expected = in_memory(stars)
+    for given in (tmp_path / "hats", lsdb.open_catalog(tmp_path / "hats")):
+        out = oti.data.bin_files(given, BINS, COLUMNS, column_units=units, rows=500)
+        assert_same(out, expected, 1e-12)
+        assert out["files"].read == catalogue.npartitions
+    few = lsdb.open_catalog(tmp_path / "hats").query("z > 0")
+    out = oti.data.bin_files(few, BINS, COLUMNS, column_units=units)
+    assert out["n_stars"] == np.sum(stars["z"] > 0)
+
+
 def test_a_bad_file_counts_nothing(stars, folder, tmp_path):
     """It is named; on request the others are binned, even where it breaks in its middle."""
     for name in ("part-0.parquet", "part-2.parquet"):

@@ -22,6 +22,7 @@ from .formats import (
     TableFile,
     pyarrow_part,
 )
+from .hats import hats_files
 
 ENDINGS = {
     ".fits": "fits",
@@ -71,7 +72,7 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
     Of a folder, all table files at any depth in the order of their names, without those whose name
     or folder begins with a dot or an underscore; of a HATS catalogue, the Parquet files of its
     dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
-    named twice.
+    named twice and as `hats_files` does.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -130,16 +131,16 @@ def _kind(path: Path) -> str | None:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """Table files of a folder; margins and statistics of a HATS catalogue are none of its stars."""
-    hats = any((folder / name).exists() for name in ("hats.properties", "properties"))
-    top = folder / "dataset" if hats and (folder / "dataset").is_dir() else folder
-    found = [
-        path
-        for path in sorted(top.rglob("*"))
-        if path.is_file()
-        and (_kind(path) == "parquet" if hats else _kind(path) is not None)
-        and not any(part.startswith((".", "_")) for part in path.relative_to(top).parts)
-    ]
+    """Table files of a folder, of a HATS catalogue those of its stars alone."""
+    found = hats_files(folder)
+    if found is None:
+        found = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and _kind(path) is not None
+            and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        ]
     if not found:
         raise FileNotFoundError(f"the folder {folder} holds no table file.")
     return found

@@ -120,7 +120,7 @@ class ParquetFile(TableFile):
             raise unreadable(self.path, "a Parquet file", error) from None
 
     def _column(self, column, name: str) -> NDArray:
-        return _from_arrow(column, name, self.path)
+        return from_arrow(column, name, self.path)
 
 
 class CsvFile(TableFile):
@@ -158,7 +158,7 @@ class CsvFile(TableFile):
                 except Exception as error:
                     raise unreadable(self.path, "a CSV table", error) from None
                 kept.append(
-                    {name: _from_arrow(batch.column(name), name, self.path) for name in columns}
+                    {name: from_arrow(batch.column(name), name, self.path) for name in columns}
                 )
                 kept = yield from _full(kept, rows)
         if kept and len(next(iter(kept[0].values()), ())):
@@ -222,7 +222,7 @@ def native(values: NDArray) -> NDArray:
     return values.astype(values.dtype.newbyteorder("="), copy=True)
 
 
-def _from_arrow(column, name: str, path: Path) -> NDArray:
+def from_arrow(column, name: str, path: Path) -> NDArray:
     """A NumPy array of an Arrow column, nulls as NaN or as empty text."""
     import pyarrow as pa
 

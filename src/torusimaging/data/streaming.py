@@ -14,6 +14,7 @@ import numpy as np
 from ..units import internal
 from .files import expand, open_table
 from .formats import Columns, TableError
+from .hats import Partition, is_opened, partitions
 from .plane import SPEED, Plane, check_scatter, labels_of
 from .sums import Stars, make_map
 
@@ -79,15 +80,16 @@ class Source:
 
 
 class Part(NamedTuple):
-    """A part of a file that one worker reads."""
+    """A part of a file that one worker reads, or a partition of an opened catalogue."""
 
     source: Source
     path: Path
     where: Any
+    partition: Partition | None = None
 
     def chunks(self) -> Iterator[Stars]:
         """The part's stars, chunk by chunk."""
-        file = open_table(self.path, self.source.hdu)
+        file = self.partition or open_table(self.path, self.source.hdu)
         for read in file.pieces(self.source.names(), self.source.rows, self.where):
             yield self.source.stars(read, file.units, self.path)
 
@@ -127,7 +129,8 @@ def bin_files(
     Parameters
     ----------
     paths : a file, a folder (a HATS catalogue, too), a pattern or a list of them (see
-        `files.expand`): FITS, Parquet, CSV, ECSV or VOTable
+        `files.expand`): FITS, Parquet, CSV, ECSV or VOTable; or a catalogue that LSDB has opened,
+        perhaps with cuts, whose partitions then stand for files
     bins : ``{"pos": edges, "vel": edges}``, increasing, with units
     columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...}``
         (the last may be left out); with a `transform`, the names that it takes
@@ -160,14 +163,20 @@ def bin_files(
     source = Source(plane, columns, transform, dict(column_units or {}), int(rows), hdu)
     crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
     with crew as submit:
-        made, report = _map_of(source, expand(paths), submit, s, skip_bad_files)
+        report, parts = _parts_of(source, paths, skip_bad_files)
+        made = _map_of(source, report, parts, submit, s, skip_bad_files)
     return plane.describe(made) | {"files": report}
 
 
-def _map_of(source: Source, paths: list[Path], submit: Callable, s, skip: bool):
-    """The map, and what became of the files."""
+def _parts_of(source: Source, paths, skip: bool) -> tuple[Report, dict[Path, list[Part]]]:
+    """The files that cannot be opened, and the parts of the others."""
     report, parts = Report(), {}
-    for path in paths:
+    if is_opened(paths):
+        for table in partitions(paths):
+            table.check(source.names())
+            parts[table.path] = [Part(source, table.path, None, table)]
+        return report, parts
+    for path in expand(paths):
         try:
             file = open_table(path, source.hdu)
             file.check(source.names())
@@ -176,6 +185,12 @@ def _map_of(source: Source, paths: list[Path], submit: Callable, s, skip: bool):
             if not skip:
                 raise
             report.bad[str(path)] = str(error)
+    return report, parts
+
+
+def _map_of(source: Source, report: Report, parts: dict, submit: Callable, s, skip: bool):
+    """The map of the parts; `report` is told what becomes of their files."""
+    n_files = len(parts) + len(report.bad)
 
     def passes(function):
         totals = []
@@ -192,10 +207,10 @@ def _map_of(source: Source, paths: list[Path], submit: Callable, s, skip: bool):
         report.read = len(parts)
         if not totals:
             bad = f", {len(report.bad)} could not be read" * bool(report.bad)
-            raise ValueError(f"paths must hold stars, but none of {len(paths)} files does{bad}.")
+            raise ValueError(f"paths must hold stars, but none of {n_files} files does{bad}.")
         return _sum(totals)
 
-    return make_map(passes, source.plane.axes, s), report
+    return make_map(passes, source.plane.axes, s)
 
 
 def _by_file(submit: Callable, function: Callable, parts: dict, skip: bool) -> Iterator[tuple]:
