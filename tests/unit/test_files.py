@@ -234,3 +234,12 @@ def test_hats_catalogues(tmp_path):
     (both / "collection.properties").write_text("hats_primary_table_url=gone\n")
     with pytest.raises(ValueError, match="without its catalogue"):
         expand(both)
+
+
+def test_a_column_of_nulls_only_is_nan(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "nulls.parquet"
+    parquet.write_table(pa.table({"a": pa.nulls(3), "b": [1, 2, 3]}), path)
+    assert np.isnan(open_table(path).read(["a"])["a"]).all()
