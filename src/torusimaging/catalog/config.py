@@ -99,8 +99,6 @@ def _check(section: str, entries: Mapping, name: str) -> None:
         elif section not in OPEN:
             known = [*kinds, *(SCHEMA if not section else ())]
             raise ValueError(f"{name} has an unknown key {where}{_nearest(key, known)}")
-        elif section == "flags" and key not in BITS and not key.startswith("flag"):
-            raise ValueError(f"{name} has an unknown flag {where}{_nearest(key, BITS)}")
 
 
 def _check_kind(where: str, value: object, kind: object, name: str) -> None:
@@ -196,6 +194,9 @@ def _flags(entries: dict, preset: Preset, label: str) -> dict:
         own = _choice("flags.preset", entries.pop("preset"), FLAGS)
     elif label != (preset.label or ("",))[0]:
         own = {k.replace((preset.label or ("\0",))[0], label): v for k, v in own.items()}
+    for flag in entries:
+        if preset.flag_preset and flag not in BITS:
+            raise ValueError(f"there is an unknown flag flags.{flag}{_nearest(flag, BITS)}")
     flags = dict(own) | entries
     for flag, bits in flags.items():
         if bits != "any":

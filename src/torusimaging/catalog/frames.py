@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import astropy.coordinates as coord
 import astropy.units as u
 import numpy as np
 
 from ..units import internal
+
+if TYPE_CHECKING:
+    import astropy.coordinates as coord
 
 KMS = u.km / u.s
 # (1 mas/yr * 1 kpc).to("km/s", u.dimensionless_angles())
@@ -70,8 +73,11 @@ class Frame:
             )
 
     @cached_property
-    def astropy(self) -> coord.Galactocentric:
+    def astropy(self) -> "coord.Galactocentric":
         """The same frame as an Astropy object."""
+        # Slow to import, and most of the package needs no sky.
+        import astropy.coordinates as coord
+
         return coord.Galactocentric(
             galcen_coord=coord.ICRS(ra=self.galcen_ra, dec=self.galcen_dec),
             galcen_distance=self.R0,
@@ -83,6 +89,8 @@ class Frame:
     @cached_property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """The matrix A, shape (3, 3), and the offset x_0 (kpc), shape (3,), from ICRS."""
+        import astropy.coordinates as coord
+
         points = np.concatenate([np.zeros((1, 3)), np.eye(3)])
         icrs = coord.ICRS(coord.CartesianRepresentation(points.T * u.kpc))
         with coord.galactocentric_frame_defaults.set("v4.0"):
@@ -148,7 +156,7 @@ class Galactocentric:
     def take(self, kept: np.ndarray) -> "Galactocentric":
         """The stars with the indices `kept`."""
         columns = {k: getattr(self, k) for k in COORDINATES}
-        return replace(self, **{k: q.value[kept] * q.unit for k, q in columns.items()})
+        return replace(self, **{k: np.asarray(q.value)[kept] * q.unit for k, q in columns.items()})
 
     @property
     def R(self) -> u.Quantity:
@@ -228,7 +236,7 @@ def to_galactocentric(
             f"{', '.join(str(column.size) for column in columns)} stars."
         )
     matrix, offset = frame.affine
-    v_sun = frame.v_sun.to_value(KMS)
+    v_sun = np.asarray(frame.v_sun.to_value(KMS))
     out = np.empty((6, n))
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)

@@ -235,7 +235,7 @@ def from_arrow(column, name: str, path: Path) -> NDArray:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return np.asarray(column.fill_null("").to_pylist(), dtype=str)
     if pa.types.is_null(kind):
-        return np._full(len(column), np.nan)
+        return np.full(len(column), np.nan)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise TableError(f"column {name!r} of {path} must hold numbers or text, but holds {kind}.")
     if column.null_count and not pa.types.is_floating(kind):

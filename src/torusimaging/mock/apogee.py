@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import astropy.coordinates as coord
 import astropy.units as u
 import numpy as np
 
-from .apogee_files import ALLSTAR_FILE, GAIA_FILE, write_allstar, write_gaia
+from .apogee_files import ALLSTAR_FILE, GAIA_FILE, split_rows, write_allstar, write_gaia
 from .potential1d import Potential1D
 from .survey import draw_stars
 
@@ -108,7 +107,7 @@ def write_apogee(
     fates = _fates(rng, n, contamination)
     columns = _columns(rng, survey, fates)
     _observe(rng, columns, survey, fates)
-    allstar, gaia, rows = _rows(rng, columns)
+    allstar, gaia, rows = split_rows(rng, columns)
     write_allstar(folder / ALLSTAR_FILE, allstar, seed)
     write_gaia(folder / GAIA_FILE, gaia)
     good = np.array([fate is None for fate in fates])
@@ -226,13 +225,18 @@ def _disc(rng: np.random.Generator, survey, fates: list) -> dict[str, np.ndarray
     }
 
 
-def _frame() -> coord.Galactocentric:
+def _frame():
+    """The tutorial's frame, by Astropy alone."""
+    import astropy.coordinates as coord
+
     with coord.galactocentric_frame_defaults.set("v4.0"):
         return coord.Galactocentric(galcen_distance=R0, z_sun=Z_SUN, galcen_v_sun=V_SUN)
 
 
 def _sky(stars: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """ICRS coordinates in the catalogue's units, by Astropy."""
+    import astropy.coordinates as coord
+
     place = coord.CartesianRepresentation(*(stars[k] for k in "xyz"), unit=u.kpc)
     speed = coord.CartesianDifferential(*(stars[f"v_{k}"] for k in "xyz"), unit=KMS)
     icrs = _frame().realize_frame(place.with_differentials(speed)).transform_to(coord.ICRS())
@@ -248,6 +252,8 @@ def _sky(stars: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _inside(sky: dict[str, np.ndarray]) -> np.ndarray:
     """Whether stars pass the tutorial's cuts on R, y, R - R_g and v_R, by Astropy, shape (4, n)."""
+    import astropy.coordinates as coord
+
     stars = coord.ICRS(
         ra=sky["ra"] * u.deg,
         dec=sky["dec"] * u.deg,
@@ -268,51 +274,3 @@ def _inside(sky: dict[str, np.ndarray]) -> np.ndarray:
             np.abs((x * v_x + y * v_y) / R) < 25,
         ]
     )
-
-
-def _rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dict[str, int]]:
-    """The rows of the two files, in random order, and their numbers."""
-    n = columns["source_id"].size
-    one, two = np.arange(n), rng.permutation(n)
-    twice, renamed, tied = (two[k : k + m] for k, m in zip(*_shares(n), strict=True))
-    only = rng.integers(0, n, max(1, n // 30))
-    # Rows of allStar: the star, and the number in its name; a renamed star has two names.
-    star = np.concatenate([one, twice, renamed, tied, only])
-    name = np.concatenate([one, twice, n + renamed, tied, 2 * n + np.arange(only.size)])
-    worse = np.repeat(
-        [False, True, True, False, False], [n, *map(len, (twice, renamed, tied, only))]
-    )
-    second = np.arange(star.size) >= n
-    order = rng.permutation(star.size)
-    # Of two rows with equal SNR the first is kept, so the true one goes there.
-    place = np.argsort(order)
-    for k, first in zip(range(star.size - only.size - tied.size, star.size), tied, strict=False):
-        if place[k] < place[first]:
-            order[place[k]], order[place[first]] = first, k
-            place[[k, first]] = place[[first, k]]
-    allstar = {k: v[star][order] for k, v in columns.items()}
-    allstar["MG_FE"] = np.where(second[order], 9.0, allstar["MG_FE"])
-    allstar["SNR"] = np.where(worse[order], 0.5 * allstar["SNR"], allstar["SNR"])
-    allstar["APOGEE_ID"] = _names(name[order])
-    # Rows of the cross-match: every name once, some twice, and some that allStar lacks.
-    extra = rng.integers(0, n, max(1, n // 50))
-    half = twice[: twice.size // 2]
-    star2 = np.concatenate([one, renamed, half, extra])
-    name2 = np.concatenate([one, n + renamed, half, 5 * n + np.arange(extra.size)])
-    order2 = rng.permutation(star2.size)
-    gaia = {k: v[star2][order2] for k, v in columns.items()}
-    gaia["apogee_id"] = _names(name2[order2])
-    joined = n + twice.size + renamed.size + tied.size + 2 * half.size
-    rows = {"allstar": star.size, "gaia": star2.size, "joined": joined, "unique": n}
-    return allstar, gaia, rows
-
-
-def _shares(n: int) -> tuple[list[int], list[int]]:
-    sizes = [n // 40, n // 200, n // 500]
-    return [0, sizes[0], sum(sizes[:2])], sizes
-
-
-def _names(numbers: np.ndarray) -> np.ndarray:
-    """Names in the survey's style, 2M and sixteen figures, different for different numbers."""
-    text = np.char.zfill(numbers.astype("S15"), 15)
-    return np.char.add(np.char.add(b"2M", text), b"+").astype("S18")

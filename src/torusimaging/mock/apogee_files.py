@@ -81,6 +81,54 @@ _GAIA_REST = (
 ).split()
 
 
+def split_rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dict[str, int]]:
+    """The rows of the two files, in random order, and their numbers."""
+    n = columns["source_id"].size
+    one, two = np.arange(n), rng.permutation(n)
+    twice, renamed, tied = (two[k : k + m] for k, m in zip(*_shares(n), strict=True))
+    only = rng.integers(0, n, max(1, n // 30))
+    # Rows of allStar: the star, and the number in its name; a renamed star has two names.
+    star = np.concatenate([one, twice, renamed, tied, only])
+    name = np.concatenate([one, twice, n + renamed, tied, 2 * n + np.arange(only.size)])
+    worse = np.repeat(
+        [False, True, True, False, False], [n, *map(len, (twice, renamed, tied, only))]
+    )
+    second = np.arange(star.size) >= n
+    order = rng.permutation(star.size)
+    # Of two rows with equal SNR the first is kept, so the true one goes there.
+    place = np.argsort(order)
+    for k, first in zip(range(star.size - only.size - tied.size, star.size), tied, strict=False):
+        if place[k] < place[first]:
+            order[place[k]], order[place[first]] = first, k
+            place[[k, first]] = place[[first, k]]
+    allstar = {k: v[star][order] for k, v in columns.items()}
+    allstar["MG_FE"] = np.where(second[order], 9.0, allstar["MG_FE"])
+    allstar["SNR"] = np.where(worse[order], 0.5 * allstar["SNR"], allstar["SNR"])
+    allstar["APOGEE_ID"] = _names(name[order])
+    # Rows of the cross-match: every name once, some twice, and some that allStar lacks.
+    extra = rng.integers(0, n, max(1, n // 50))
+    half = twice[: twice.size // 2]
+    star2 = np.concatenate([one, renamed, half, extra])
+    name2 = np.concatenate([one, n + renamed, half, 5 * n + np.arange(extra.size)])
+    order2 = rng.permutation(star2.size)
+    gaia = {k: v[star2][order2] for k, v in columns.items()}
+    gaia["apogee_id"] = _names(name2[order2])
+    joined = n + twice.size + renamed.size + tied.size + 2 * half.size
+    rows = {"allstar": star.size, "gaia": star2.size, "joined": joined, "unique": n}
+    return allstar, gaia, rows
+
+
+def _shares(n: int) -> tuple[list[int], list[int]]:
+    sizes = [n // 40, n // 200, n // 500]
+    return [0, sizes[0], sum(sizes[:2])], sizes
+
+
+def _names(numbers: np.ndarray) -> np.ndarray:
+    """Names in the survey's style, 2M and sixteen figures, different for different numbers."""
+    text = np.char.zfill(numbers.astype("S15"), 15)
+    return np.char.add(np.char.add(b"2M", text), b"+").astype("S18")
+
+
 def write_allstar(path: Path, columns: dict[str, np.ndarray], seed: int) -> None:
     """Write the spectroscopic file; columns that are not given hold noise."""
     n = columns["APOGEE_ID"].size
