@@ -228,27 +228,6 @@ def test_fits_columns_of_every_kind_as_astropy_has_them(tmp_path):
     np.testing.assert_array_equal(np.concatenate(pieces), np.arange(50))
 
 
-def test_hats_catalogues(tmp_path):
-    """Of a collection or a catalogue the partitions of its dataset, and nothing else."""
-    both = tmp_path / "both"
-    for name in ("stars", "stars_margin"):
-        for file in ("partition_info.csv", "dataset/_metadata", "dataset/Norder=0/Npix=1.parquet"):
-            (both / name / file).parent.mkdir(parents=True, exist_ok=True)
-            (both / name / file).touch()
-        kind = "margin" if "margin" in name else "object"
-        (both / name / "hats.properties").write_text(f"#HATS catalog\ndataproduct_type={kind}\n")
-    stars = [both / "stars/dataset/Norder=0/Npix=1.parquet"]
-    with pytest.raises(ValueError, match="holds the HATS catalogue"):
-        expand(both)
-    (both / "collection.properties").write_text("hats_primary_table_url=stars\n")
-    assert expand(both) == expand(both / "stars") == stars
-    with pytest.raises(ValueError, match="is a HATS margin"):
-        expand(both / "stars_margin")
-    (both / "collection.properties").write_text("hats_primary_table_url=gone\n")
-    with pytest.raises(ValueError, match="without its catalogue"):
-        expand(both)
-
-
 def test_a_column_of_nulls_only_is_nan(tmp_path):
     import pyarrow as pa
     from pyarrow import parquet
