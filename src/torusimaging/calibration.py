@@ -141,7 +141,9 @@ class Calibration:
         """
         meta = {"format": FORMAT, "L": self.L, "names": self.names, "settings": self.settings}
         meta["prior_sd"] = self.prior_sd.tolist()
-        table = Table({key: getattr(self, key) for key in ROWS}, meta=meta)
+        columns = {key: getattr(self, key) for key in ROWS}
+        meta["digest"] = digest(columns["ranks"]) + digest(columns["index"])
+        table = Table(columns, meta=meta)
         return write_complete(
             path, lambda name: table.write(name, format="ascii.ecsv", overwrite=True)
         )
@@ -157,6 +159,8 @@ class Calibration:
                 raise KeyError("format")
             meta = {key: table.meta[key] for key in ("L", "names", "settings")}
             columns = {key: np.asarray(table[key]) for key in ROWS}
+            if table.meta["digest"] != digest(columns["ranks"]) + digest(columns["index"]):
+                raise KeyError("digest")
             return cls(prior_sd=np.asarray(table.meta["prior_sd"]), **meta, **columns)
         except Exception as error:
             raise ValueError(f"{path} is no calibration of this package, or damaged.") from error
@@ -181,7 +185,8 @@ def calibrate(
     Parameters
     ----------
     fit : a fit of the user's map: its model, prior, bounds, start, pixels and errors are used
-    sampler : "nuts", two chains of `num_warmup` and `num_steps`; "laplace", the reweighted normal
+    sampler : "nuts", two chains of `num_warmup` and `num_steps`, of four times as many where these
+        are not worth the 199 draws among which a truth is ranked; "laplace", the reweighted normal
         approximation with 2 `num_steps` draws; "auto", the latter where its Pareto k is below 0.7
         and its efficiency above 0.3, and NUTS elsewhere: the data choose, so the ranks stay uniform
     seed : the result depends on it alone, not on `processes` or their order
@@ -225,8 +230,6 @@ def calibrate(
         "seed": seed,
     }
     done: dict[int, dict] = {}
-    if checkpoint is not None and Path(checkpoint).exists():
-        done = _resume(Calibration.load(checkpoint), settings, checkpoint)
     problem = Problem.of(fit, simulations, settings)
     names, parameters = problem.names(), problem.layout.size
     prior_sd = np.full(len(names), np.nan)
@@ -239,9 +242,11 @@ def calibrate(
 
     bar = tqdm(total=simulations, disable=progress is not True, desc="SBC", unit="map")
     report = progress if callable(progress) else bar.update
-    todo = [i for i in range(simulations) if i not in done]
     kept = nullcontext() if checkpoint is None else in_use(Path(checkpoint))
     with kept, bar:
+        if checkpoint is not None and Path(checkpoint).exists():
+            done |= _resume(Calibration.load(checkpoint), settings, checkpoint)
+        todo = [i for i in range(simulations) if i not in done]
         report(simulations - len(todo))
         for row in run(problem, todo, min(processes, len(todo))):
             done[row["index"]] = row
@@ -255,7 +260,7 @@ def check_numbers(**numbers) -> None:
     """Raise a ``ValueError`` for a number of `calibrate` that is not whole or too small."""
     least = {"simulations": 10, "num_steps": 100, "processes": 1, "num_warmup": 20, "seed": 0}
     for name, value in numbers.items():
-        if int(value) != value or value < least[name]:
+        if not isinstance(value, int | np.integer) or value < least[name]:
             raise ValueError(
                 f"{name} must be a whole number of at least {least[name]}, but {value!r} was given."
             )

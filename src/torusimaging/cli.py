@@ -1,9 +1,9 @@
 """The command ``oti``: catalogues to maps, fits of maps or of a simulated survey, their test."""
 
 import argparse
-import shutil
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 EXIT_BAD_INPUT = 2
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"oti: error: {text}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as stop:
-        print(f"oti: {stop or 'interrupted; no result was written.'}", file=sys.stderr)
+        print(f"oti: {str(stop) or 'interrupted; no result was written.'}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -197,8 +197,10 @@ def _check_sampling(options) -> None:
         value = getattr(options, name)
         if value < least:
             raise ValueError(f"--{name} must be at least {least}, but {value} was given.")
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, but {options.seed} was given.")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed must be from 0 to 2^63, but {options.seed} was given.")
+    if getattr(options, "frame", None) is not None and not options.frame.isprintable():
+        raise ValueError("--frame must be readable text.")
 
 
 def _demo(options) -> int:
@@ -247,22 +249,28 @@ def _fit(options) -> int:
     _check_sampling(options)
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
-    # The optimum waits here until the draws are done, for `oti sample` to go on from.
-    partial = folder.with_name(f"{folder.name}.partial")
+    # The optimum waits here until the report is written, for `oti sample` to go on from.
+    partial = _partial_of(folder)
+    path = partial / "fit.nc"
     with in_use(folder), _Progress(options) as bar:
-        if partial.exists():
+        if path.exists():
             raise ValueError(
-                f"{partial} holds a run that was stopped: `oti sample {partial / 'fit.nc'} "
-                f"--resume --out {folder}` goes on with it; remove it to begin anew."
+                f"{partial} holds a run that was stopped: `{_go_on(path, folder)}` goes on with "
+                "it; remove it to begin anew."
             )
         bar.start("fitting (compiles first)")
         frame = options.frame or binned.get("frame", "not stated")
         fit = fit_map(binned, frame, options.model)
-        partial.mkdir()
-        fit.save(partial / "fit.nc")
-        fit = _draw(fit, options, bar, partial / "fit.nc", folder)
-        code = _report(fit, bar, folder, binned, None)
-    shutil.rmtree(partial)
+        partial.mkdir(exist_ok=True)
+        try:
+            fit.save(path)
+        except BaseException:
+            partial.rmdir()
+            raise
+        with _resumable(path, folder):
+            fit = _draw(fit, options, bar, _checkpoint_of(path))
+            code = _report(fit, bar, folder, binned, None)
+        _clean(path, folder)
     return code
 
 
@@ -279,6 +287,8 @@ def _sample(options) -> int:
         if found is None:
             raise ValueError(f"{_checkpoint_of(path)} holds no run to resume.")
         for name, key in SETTINGS.items():
+            if not isinstance(found.get(key), int):
+                raise ValueError(f"{_checkpoint_of(path)} is damaged: it does not tell its {key}.")
             if getattr(options, name) not in (None, found[key]):
                 raise ValueError(
                     f"--{name} must be that of the run to resume, {found[key]}, but "
@@ -291,15 +301,49 @@ def _sample(options) -> int:
     _check_sampling(options)
     folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
     with in_use(folder), _Progress(options) as bar:
-        fit = _draw(fit, options, bar, path, folder, options.resume)
-        code = _report(fit, bar, folder, fit.data, None)
-    if path.parent.name == f"{folder.name}.partial":
-        shutil.rmtree(path.parent)
+        with _resumable(path, folder):
+            fit = _draw(fit, options, bar, _checkpoint_of(path), options.resume)
+            code = _report(fit, bar, folder, fit.data, None)
+        _clean(path, folder)
     return code
 
 
 def _checkpoint_of(path: Path) -> Path:
     return path.with_suffix(".checkpoint")
+
+
+def _partial_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _go_on(path: Path, folder: Path) -> str:
+    """The command that goes on from a fit's file and, where there is one, its checkpoint."""
+    from .inference.checkpoint import read_identity
+
+    resume = " --resume" if read_identity(_checkpoint_of(path)) else ""
+    return f"oti sample {path}{resume} --out {folder}"
+
+
+@contextmanager
+def _resumable(path: Path, folder: Path):
+    """Add to an interruption how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        text = str(stop) or "interrupted"
+        raise KeyboardInterrupt(f"{text}; go on with: {_go_on(path, folder)}") from None
+
+
+def _clean(path: Path, folder: Path) -> None:
+    """Remove what a run kept beside its fit, and the fit that `oti fit` left for this folder."""
+    from .inference.checkpoint import discard
+
+    discard(_checkpoint_of(path))
+    partial = _partial_of(folder)
+    if path.resolve() == (partial / "fit.nc").resolve():
+        path.unlink()
+        if not any(partial.iterdir()):
+            partial.rmdir()
 
 
 def _calibrate(options) -> None:
@@ -320,28 +364,19 @@ def _fetch(options) -> int:
     return EXIT_DOUBTFUL if run_fetch(options) else 0
 
 
-def _draw(fit, options, bar, path, folder=None, resume=False):
-    """The fit with draws, kept beside its file `path` while they are made."""
-    from .inference import Interrupted
-
+def _draw(fit, options, bar, checkpoint: Path | None, resume=False):
+    """The fit with draws, of which finished blocks are kept in `checkpoint`."""
     bar.start("sampling (compiles first)")
-    checkpoint = None if path is None else _checkpoint_of(path)
-    try:
-        return fit.sample(
-            options.seed,
-            options.warmup,
-            options.draws,
-            num_chains=options.chains,
-            progress=bar.draws,
-            checkpoint=checkpoint,
-            resume=resume,
-        )
-    except Interrupted as stop:
-        if path is None:
-            raise KeyboardInterrupt from None
-        raise KeyboardInterrupt(
-            f"{stop}; go on with: oti sample {path} --resume --out {folder}"
-        ) from None
+    return fit.sample(
+        options.seed,
+        options.warmup,
+        options.draws,
+        num_chains=options.chains,
+        progress=bar.draws,
+        checkpoint=checkpoint,
+        resume=resume,
+        keep_checkpoint=checkpoint is not None,
+    )
 
 
 def _report(fit, bar, folder, binned, survey) -> int:

@@ -2,6 +2,8 @@
 
 import difflib
 import inspect
+import itertools
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +22,10 @@ TRUNCATED = (
 )
 
 
+# A leaf, leaf[i] or leaf[i:]
+NAME = re.compile(r"([^\[\]]+)(?:\[(0|[1-9][0-9]*)(:)?\])?")
+
+
 class Place(NamedTuple):
     """Where a name such as ``label_params.label_vals[1:]`` points: a leaf, and what of it."""
 
@@ -30,10 +36,12 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, name: str) -> "Place":
         """The place of `name`: a leaf, ``leaf[i]``, or ``leaf[i:]`` (all but the first i)."""
-        leaf, bracket, rest = name.partition("[")
-        if not bracket:
+        found = NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(f"{name!r} is no name of a parameter.")
+        leaf, first, colon = found.groups()
+        if first is None:
             return cls(leaf)
-        first, colon, _ = rest.rstrip("]").partition(":")
         return cls(leaf, int(first), None if colon else int(first) + 1)
 
     def of_leaf(self, x: Array | np.ndarray) -> Array | np.ndarray | np.number:
@@ -116,8 +124,10 @@ def limits(given: Distribution) -> tuple[Any, Any]:
 
 def as_arrays(priors: dict | None) -> dict[str, Distribution]:
     """The distributions with arrays as numbers, so that equal kinds share a compiled program."""
+    if not isinstance(priors or {}, dict):
+        raise ValueError(f"priors must be a dictionary by parameter, but {priors!r} was given.")
     for name, given in (priors or {}).items():
-        if not isinstance(given, Distribution):
+        if not isinstance(name, str) or not isinstance(given, Distribution):
             raise ValueError(
                 f"priors[{name!r}] must be a numpyro distribution, but {given!r} was given."
             )
@@ -172,8 +182,10 @@ def check_priors(priors: dict[str, Distribution], params: dict) -> None:
 def check_names(priors: dict[str, Distribution], params: dict) -> None:
     """Raise a ``ValueError`` for a prior of a parameter that there is not, with the nearest one."""
     leaves = leaves_of(params)
-    for name in priors:
-        _known(name, leaves)
+    places = {name: _known(name, leaves) for name in priors}
+    for a, b in itertools.permutations(places, 2):
+        if places[a].covers(places[b]):
+            raise ValueError(f"priors of {a!r} and {b!r} must not overlap, but both were given.")
 
 
 def _known(name: str, leaves: dict) -> Place:

@@ -25,6 +25,8 @@ UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
 # chi^2 per pixel beyond which a fit is called poor: 1e3 pixels scatter by 0.045 about 1.
 POOR = 1.5
+# Frequencies (rad/Myr) beyond which units must be wrong: the Sun's is 0.07 to 0.08.
+SLOW, FAST = 0.003, 1.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +90,12 @@ class Fit:
                 out.append("E-BFMI is not above 0.3: the tails are explored poorly.")
         elif self.state is not None and not self.state.reliable:
             out.append("The reweighted normal approximation is not reliable: sample with NUTS.")
+        omega0 = float(self.model.foliation(self.params).omega0)
+        if not SLOW < omega0 < FAST:
+            out.append(
+                f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc "
+                "(0.02 to 0.2): check the units of pos and vel."
+            )
         if self.chi2_per_pixel > POOR:
             out.append(
                 f"chi^2 per pixel is {self.chi2_per_pixel:.2f}: the errors or the model do not "

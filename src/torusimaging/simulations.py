@@ -24,7 +24,7 @@ from .ranks import DRAWS, rank_of
 from .results import POOR, Fit, chi2_per_pixel
 
 HEIGHTS, SURFACE = (0.25, 0.5, 1.0), 1.1  # kpc
-CHAINS, RETRIES, PRIOR_DRAWS = 2, 4, 1000
+CHAINS, RETRIES, PRIOR_DRAWS, LONGER = 2, 4, 1000, 4
 SAMPLERS = ("nuts", "laplace", "auto")
 # Share of the draws weighed that makes "auto" content with the normal approximation: with it 68 %
 # and 95 % intervals of the weakest parameters hold what they say, with half of it they do not.
@@ -156,7 +156,13 @@ def _draws(problem: Problem, data: dict, best: dict, seed: int):
         state, samples = model.laplace_run_label(data, best, bounds, seed, CHAINS * steps)
         if settings["sampler"] == "laplace" or (state.reliable and state.efficiency >= WORTH):
             return state, samples
-    return model.mcmc_run_label(data, best, bounds, seed, steps, settings["num_warmup"], CHAINS)
+    warmup = settings["num_warmup"]
+    state, samples = model.mcmc_run_label(data, best, bounds, seed, steps, warmup, CHAINS)
+    if not min(state.ess_bulk.values()) >= DRAWS:
+        # Ranks among draws that hang together are not uniform: this truth needs a longer run.
+        more = LONGER * warmup, LONGER * steps
+        state, samples = model.mcmc_run_label(data, best, bounds, seed, more[1], more[0], CHAINS)
+    return state, samples
 
 
 def _quality(state: SampleState | LaplaceState | None) -> tuple[float, float]:

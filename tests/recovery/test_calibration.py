@@ -147,6 +147,9 @@ def test_resumes(fit, result, checkpoint, tmp_path):
     other = replace(fit, data=fit.data | {"label_err": 2 * fit.data["label_err"]})
     with pytest.raises(ValueError, match="of another map"):
         oti.calibrate(other, SIMULATIONS, checkpoint=path, **SETTINGS)
+    path.write_text(path.read_text().rstrip().rpartition("\n")[0] + "\n")
+    with pytest.raises(ValueError, match="is no calibration of this package, or damaged"):
+        oti.Calibration.load(path)
     shutil.copy(__file__, path)
     with pytest.raises(ValueError, match="is no calibration"):
         oti.calibrate(fit, SIMULATIONS, checkpoint=path, **SETTINGS)

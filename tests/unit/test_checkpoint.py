@@ -168,6 +168,20 @@ def test_blocks_of_a_killed_removal_are_of_no_run(tmp_path):
     assert (tmp_path / "run" / "notes.txt").exists()
 
 
+def test_a_block_in_the_place_of_another_is_refused(tmp_path):
+    kept = Checkpoint(tmp_path / "run", {"seed": 1}, False)
+    kept.save("chain-0-step-0", [np.arange(3.0)])
+    path = tmp_path / "run" / "chain-0-step-0.npz"
+    (tmp_path / "run" / "chain-1-step-0.npz").write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="of another run or step"):
+        kept.load("chain-1-step-0")
+    np.save(tmp_path / "array.npy", np.arange(3.0))
+    path.write_bytes((tmp_path / "array.npy").read_bytes())
+    with pytest.raises(ValueError, match="is damaged"):
+        kept.load("chain-0-step-0")
+    kept.close()
+
+
 def test_one_chain_is_judged_by_its_halves(fit):
     one = fit.sample(num_warmup=100, num_steps=200, num_chains=1)
     assert np.isfinite(max(one.state.rhat.values()))

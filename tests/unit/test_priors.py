@@ -211,12 +211,21 @@ def test_draws_of_a_density_that_may_be_negative(binned):
         fit.model.check(params)
 
 
+RANGE, FLAT = "density_params.ln_rho[1:3]", dist.Uniform(-1.0, 1.0)
+
+
 def test_bad_priors(fits, binned):
     fit = fits["potential"]
     for text, priors in (
         ("did you mean 'pos0'", {"pos": dist.Normal(0.0, 1.0)}),
         ("has 10 values", {"density_params.ln_rho[30]": dist.Normal(0.0, 1.0)}),
         ("must have shape", {"pos0": dist.Normal(jnp.zeros(3), 1.0)}),
+        ("no parameter 'density_params.ln_rho.1:3.'", {RANGE: dist.Normal(18.0, 0.1)}),
+        ("must be a dictionary", [dist.Normal(0.0, 1.0)]),
+        (
+            "must not overlap",
+            {"label_params.label_vals": dist.Normal(0, 1), "label_params.label_vals[0]": FLAT},
+        ),
         ("proper distribution", {"vel0": dist.Poisson(3.0)}),
         ("must be a numpyro distribution", {"vel0": 3.0}),
         (

@@ -88,6 +88,14 @@ def test_two_writers(fit, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["fit.nc"]
 
 
+def test_units_that_no_galaxy_has_are_a_problem(fit):
+    """Velocities in m/s taken for km/s are fitted as well, and named."""
+    assert not any("units" in text for text in fit.problems)
+    fast = fit.data | {"vel": 1000 * fit.data["vel"]}
+    wrong = oti.fit_map(fast, model="spline", label_knots=3, e_knots={2: 3})
+    assert any("check the units" in text for text in wrong.problems)
+
+
 def test_bad_files(fit, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no result file"):
         oti.load(tmp_path / "none.nc")

@@ -1,10 +1,10 @@
 """A folder that keeps a sampler's finished blocks, so that a killed run can go on."""
 
 import fcntl
+import hashlib
 import io
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Checkpoint:
             raise ValueError(
                 f"checkpoint {self.folder} holds a run already: resume it, or remove the folder."
             )
+        self.of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         if found is None:
             if others := [f.name for f in self.folder.iterdir() if not _is_own(f)]:
                 raise ValueError(
@@ -72,7 +73,7 @@ class Checkpoint:
                     f"{others[0]!r}."
                 )
             # What a killed removal left is of another run.
-            self._clear()
+            clear(self.folder)
             write_atomically(self.folder / RUN, json.dumps(identity, indent=1).encode())
             return
         for key in identity:
@@ -81,12 +82,6 @@ class Checkpoint:
                     f"checkpoint {self.folder} is of another run: its {key} is "
                     f"{found.get(key)!r}, but {identity[key]!r} was given."
                 )
-
-    def _clear(self) -> None:
-        """Delete the run's files, what it is of last: a kill leaves no blocks without it."""
-        for file in sorted(self.folder.iterdir(), key=lambda f: f.name == RUN):
-            if _is_own(file) and file.name != LOCK:
-                file.unlink()
 
     def _leave(self) -> None:
         """Give the lock back, and the folder where it holds nothing else."""
@@ -99,13 +94,13 @@ class Checkpoint:
     def save(self, name: str, arrays: list[NDArray]) -> None:
         """Keep arrays under a name."""
         content = io.BytesIO()
-        np.savez(content, *arrays)
+        np.savez(content, *arrays, of=np.array(f"{len(arrays)} {name} {self.of}"))
         write_atomically(self.folder / f"{name}.npz", content.getvalue())
 
     def load(self, name: str) -> list[NDArray] | None:
         """The arrays kept under a name, None where there are none.
 
-        Raises ``ValueError`` for a damaged file.
+        Raises ``ValueError`` for a damaged file and for one of another name or run.
         """
         path = self.folder / f"{name}.npz"
         if not path.exists():
@@ -113,12 +108,20 @@ class Checkpoint:
         try:
             # From memory: a damaged file is not left open.
             with np.load(io.BytesIO(path.read_bytes())) as file:
-                return [file[f"arr_{i}"] for i in range(len(file.files))]
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
+                n, *of = str(file["of"]).split()
+                arrays = [file[f"arr_{i}"] for i in range(int(n))]
+        except Exception as error:
+            # A damaged archive can raise nearly anything.
             raise ValueError(
                 f"checkpoint {path} is damaged ({type(error).__name__}): remove it to resume from "
                 "the block before."
             ) from None
+        if of != [name, self.of]:
+            raise ValueError(
+                f"checkpoint {path} is of another run or step: remove it to resume from the block "
+                "before."
+            )
+        return arrays
 
     def close(self) -> None:
         """Let other processes use the folder."""
@@ -126,8 +129,24 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete what a run that is complete has kept; files that are not its own stay."""
-        self._clear()
+        clear(self.folder)
         self._leave()
+
+
+def clear(folder: Path) -> None:
+    """Delete a run's files, what it is of last: a kill leaves no blocks without it."""
+    for file in sorted(folder.iterdir(), key=lambda f: f.name == RUN):
+        if _is_own(file) and file.name != LOCK:
+            file.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Delete what a run that was kept has left, and the folder if it holds nothing else."""
+    if folder.is_dir():
+        clear(folder)
+        (folder / LOCK).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _is_own(file: Path) -> bool:

@@ -85,6 +85,7 @@ class Inference(Posterior):
         progress: bool | Callable[[nuts.Progress], None] = False,
         checkpoint: str | os.PathLike | None = None,
         resume: bool = False,
+        keep_checkpoint: bool = False,
     ) -> tuple[SampleState, Samples]:
         """Sample the posterior of a binned label with several NUTS chains from near `p0`.
 
@@ -96,7 +97,7 @@ class Inference(Posterior):
 
         `checkpoint` is a folder that keeps finished blocks of steps: after a kill at any moment
         the same call with ``resume=True`` ends with the same draws, bit by bit.  A folder of other
-        data, model or settings is refused.  It is removed at the end.
+        data, model or settings is refused.  It is removed at the end, unless `keep_checkpoint`.
 
         Raises ``ValueError`` for numbers below 1, a start of no probability, and checkpoints that
         do not fit; `inference.Interrupted`, a ``KeyboardInterrupt``, on Ctrl-C.
@@ -108,7 +109,7 @@ class Inference(Posterior):
                 raise ValueError(
                     f"{name} must be a whole number of at least 1, but {n!r} was given."
                 )
-        numbers, rng_seed = {name: int(n) for name, n in numbers.items()}, int(rng_seed)
+        numbers, rng_seed = {name: int(n) for name, n in numbers.items()}, check_seed(rng_seed)
         if resume and checkpoint is None:
             raise ValueError("resume needs the checkpoint to go on from.")
         kept = None
@@ -122,7 +123,7 @@ class Inference(Posterior):
                 kept.close()
             raise
         if kept is not None:
-            kept.remove()
+            kept.close() if keep_checkpoint else kept.remove()
         return state, samples
 
     def _run_nuts(self, bdata, p0, bounds, rng_seed, numbers, progress, kept):
@@ -169,8 +170,11 @@ class Inference(Posterior):
         Raises ``ValueError`` where the curvature at `p0` is not positive or num_draws < 4.
         """
         require_x64()
-        if num_draws < 4:
-            raise ValueError(f"num_draws must be at least 4, but {num_draws} was given.")
+        if not isinstance(num_draws, int | np.integer) or num_draws < 4:
+            raise ValueError(
+                f"num_draws must be a whole number of at least 4, but {num_draws!r} was given."
+            )
+        rng_seed = check_seed(rng_seed)
         begin = time.perf_counter()
         layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
         found = laplace.weigh_normal(
@@ -216,6 +220,8 @@ class Inference(Posterior):
         Raises ``ValueError`` for a prior that cannot be drawn from: a parameter with neither a
         distribution nor two bounds, a user's regularisation, the published one.
         """
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"size must be a whole number of at least 1, but {size!r} was given.")
         params = self.floats(params)
         layout = Layout.of(params)
         limits = make_bounds(layout, params, bounds, self.given)
@@ -278,6 +284,13 @@ class Inference(Posterior):
         return Samples(draws, layout) if list_of_samples else layout.unflatten(draws)
 
     unpack_bounds = staticmethod(unpack_bounds)
+
+
+def check_seed(seed) -> int:
+    """The seed as a number; a ``ValueError`` for one that is none or out of range."""
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise ValueError(f"the seed must be a whole number from 0 to 2^63, but {seed!r} was given.")
+    return int(seed)
 
 
 @eqx.filter_jit
