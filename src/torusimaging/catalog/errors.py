@@ -17,7 +17,7 @@ import astropy.units as u
 import numpy as np
 
 from ..units import internal
-from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_distance
+from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_observables
 
 # The observables in the catalogue's order; the third may be a distance.
 OBSERVABLES = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
@@ -73,14 +73,7 @@ def vertical_errors(
     sigma = _sigmas(names, errors, np.size(ra))
     rho = _correlations(names, correlations or {})
     matrix, _ = frame.affine
-    columns = [
-        np.ravel(internal(ra, u.rad, "ra")),
-        np.ravel(internal(dec, u.rad, "dec")),
-        np.ravel(plain_distance(distance)),
-        np.ravel(internal(pmra, u.mas / u.yr, "pmra")),
-        np.ravel(internal(pmdec, u.mas / u.yr, "pmdec")),
-        np.ravel(internal(radial_velocity, KMS, "radial_velocity")),
-    ]
+    columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
     z, v_z, correlation = np.empty((3, n))
     for start in range(0, n, CHUNK):

@@ -221,20 +221,8 @@ def to_galactocentric(
 
     Raises `UnitError` for missing or wrong units and ``ValueError`` for unequal lengths.
     """
-    columns = [
-        np.ravel(internal(ra, u.rad, "ra")),
-        np.ravel(internal(dec, u.rad, "dec")),
-        np.ravel(plain_distance(distance)),
-        np.ravel(internal(pmra, u.mas / u.yr, "pmra")),
-        np.ravel(internal(pmdec, u.mas / u.yr, "pmdec")),
-        np.ravel(internal(radial_velocity, KMS, "radial_velocity")),
-    ]
+    columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
-    if any(column.size != n for column in columns):
-        raise ValueError(
-            "ra, dec, distance, pmra, pmdec and radial_velocity must have equal length, but have "
-            f"{', '.join(str(column.size) for column in columns)} stars."
-        )
     matrix, offset = frame.affine
     v_sun = np.asarray(frame.v_sun.to_value(KMS))
     out = np.empty((6, n))
@@ -249,6 +237,27 @@ def to_galactocentric(
         )
     out[:, ~np.all(np.isfinite(out), axis=0)] = np.nan
     return Galactocentric(*(row * u.kpc for row in out[:3]), *(row * KMS for row in out[3:]), frame)
+
+
+def plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity) -> list[np.ndarray]:
+    """Plain columns of the observables: rad, rad, kpc, mas/yr, mas/yr, km/s.
+
+    Raises `UnitError` for missing or wrong units and ``ValueError`` for unequal lengths.
+    """
+    columns = [
+        np.ravel(internal(ra, u.rad, "ra")),
+        np.ravel(internal(dec, u.rad, "dec")),
+        np.ravel(plain_distance(distance)),
+        np.ravel(internal(pmra, u.mas / u.yr, "pmra")),
+        np.ravel(internal(pmdec, u.mas / u.yr, "pmdec")),
+        np.ravel(internal(radial_velocity, KMS, "radial_velocity")),
+    ]
+    if any(column.size != columns[0].size for column in columns):
+        raise ValueError(
+            "ra, dec, distance, pmra, pmdec and radial_velocity must have equal length, but have "
+            f"{', '.join(str(column.size) for column in columns)} stars."
+        )
+    return columns
 
 
 def is_parallax(distance: u.Quantity) -> bool:
