@@ -122,7 +122,7 @@ def limits(given: Distribution) -> tuple[Any, Any]:
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
-def as_arrays(priors: dict | None) -> dict[str, Distribution]:
+def as_arrays(priors: Any) -> dict[str, Distribution]:
     """The distributions with arrays as numbers, so that equal kinds share a compiled program."""
     if not isinstance(priors or {}, dict):
         raise ValueError(f"priors must be a dictionary by parameter, but {priors!r} was given.")

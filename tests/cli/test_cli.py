@@ -80,6 +80,22 @@ def test_a_stopped_fit_goes_on(map_file, tmp_path, capsys, monkeypatch):
     assert "no result file" in bad(["sample", str(tmp_path / "none.nc")], capsys)
 
 
+def test_draws_survive_a_stop_while_the_report_is_written(map_file, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "result"
+    arguments = ["fit", str(map_file), "--model", "spline", "--out", str(out), *FAST]
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(oti.report, "write_report", stopped)
+        assert main(arguments) == 130
+    command = capsys.readouterr().err.partition("oti sample ")[2].split()
+    assert "--resume" in command and not out.exists()
+    assert main(["sample", *command]) in (0, 3)
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def bad(arguments, capsys) -> str:
     assert main(arguments) == 2
     captured = capsys.readouterr()
