@@ -1,5 +1,6 @@
 """Table files of each kind, of which only the columns asked for are read."""
 
+import abc
 import difflib
 import json
 import warnings
@@ -23,7 +24,7 @@ class TableError(ValueError):
     """A file that is no table, is damaged, or lacks a column; the sentence names it."""
 
 
-class TableFile:
+class TableFile(abc.ABC):
     """A table on file, of which only the columns asked for are read (abstract).
 
     Attributes: ``path``; ``names`` of the columns; ``units`` by name, None where the file states
@@ -54,13 +55,13 @@ class TableFile:
         for part in self.parts(rows):
             yield from self.pieces(columns, rows, part)
 
+    @abc.abstractmethod
     def parts(self, rows: int) -> list:
         """Parts of the file that can be read apart, each of about `rows` rows at the least."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def pieces(self, columns: Sequence[str], rows: int, part) -> Iterator[Columns]:
         """One part's columns in pieces of at most `rows` rows."""
-        raise NotImplementedError
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise a `TableError` for a column that the file does not have."""

@@ -70,7 +70,7 @@ class Weighted(NamedTuple):
 
 
 @eqx.filter_jit
-def _ln_densities(ln_density: Callable, draws: Float[Array, "n d"], args: Any) -> Array:
+def ln_densities(ln_density: Callable, draws: Float[Array, "n d"], args: Any) -> Array:
     return jax.lax.map(lambda w: ln_density(w, args), draws, batch_size=16)
 
 
@@ -78,7 +78,7 @@ def _evaluate(ln_density: Callable, draws: np.ndarray, args: Any) -> np.ndarray:
     """ln densities, -inf where they are not finite."""
     size, d = draws.shape
     parts = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0)))).reshape(-1, CHUNK, d)
-    out = np.concatenate([_ln_densities(ln_density, part, args) for part in parts])[:size]
+    out = np.concatenate([ln_densities(ln_density, part, args) for part in parts])[:size]
     return np.where(np.isfinite(out), out, -np.inf)
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from .checkpoint import Checkpoint
+from .laplace import ln_densities
 
 # Blocks of a run, and the most steps of one.
 BLOCKS, LONGEST = 20, 250
@@ -307,16 +308,11 @@ def possible_starts(ln_density: Callable, args: Any, starts: Float[Array, "c d"]
     Raises ``ValueError`` where 20 halvings do not help.
     """
     for _ in range(20):
-        good = jnp.isfinite(_ln_densities(ln_density, starts, args))
+        good = jnp.isfinite(ln_densities(ln_density, starts, args))
         if good.all():
             return starts
         starts = jnp.where(good[:, None], starts, 0.5 * starts)
     raise ValueError("the start of the chains has no probability: optimise first.")
-
-
-@eqx.filter_jit
-def _ln_densities(ln_density: Callable, starts: Array, args: Any) -> Array:
-    return jax.lax.map(lambda w: ln_density(w, args), starts)
 
 
 def diagnostics(draws: np.ndarray) -> dict[str, np.ndarray]:
