@@ -1,6 +1,6 @@
 """Simulation-based calibration of both models on maps of 2e4 stars.
 
-python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [MODEL ...]     # 200 auto potential spline
+python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [SEED] [MODEL ...]     # 200 auto 0 potential spline
 
 Pixels and errors are those of a survey of 2e4 stars in 41 x 41 bins; truths are prior draws.  The
 simulations that are done stay in output/, from where a run that was stopped goes on.
@@ -18,7 +18,7 @@ BINS = {"pos": np.linspace(-1.2, 1.2, 42) * u.kpc, "vel": np.linspace(-70, 70, 4
 OUTPUT = Path("output")
 
 
-def main(simulations: int = 200, sampler: str = "auto", *models: str) -> None:
+def main(simulations: int = 200, sampler: str = "auto", seed: str = "0", *models: str) -> None:
     """Print p, coverage, z and contraction of every quantity."""
     jax.config.update("jax_enable_x64", True)
     import torusimaging as oti
@@ -30,13 +30,21 @@ def main(simulations: int = 200, sampler: str = "auto", *models: str) -> None:
     )
     for model in models or ("potential", "spline"):
         fit = oti.fit_map(binned, model=model)
-        kept = OUTPUT / f"sbc-{model}-{sampler}.ecsv"
+        kept = OUTPUT / f"sbc-{model}-{sampler}-{seed}.ecsv"
         begin = time.perf_counter()
         result = oti.calibrate(
-            fit, simulations, sampler, num_steps=600, progress=True, checkpoint=kept
+            fit,
+            simulations,
+            sampler,
+            num_steps=600,
+            seed=int(seed),
+            progress=True,
+            checkpoint=kept,
         )
         seconds = time.perf_counter() - begin
-        print(f"\n{model}, {sampler}: {seconds / simulations:.2f} s for a simulation on all cores")
+        print(
+            f"\n{model}, {sampler}, seed {seed}: {seconds / simulations:.2f} s for a simulation on all cores"
+        )
         print(result.text, flush=True)
 
 
