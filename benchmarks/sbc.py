@@ -1,6 +1,6 @@
 """Simulation-based calibration of both models on maps of 2e4 stars.
 
-python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [SEED] [MODEL ...]     # 200 auto 0 potential spline
+python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [SEED] [MODEL ...]   # 200 auto 0 (both)
 
 Pixels and errors are those of a survey of 2e4 stars in 41 x 41 bins; truths are prior draws.  The
 simulations that are done stay in output/, from where a run that was stopped goes on.
@@ -42,9 +42,7 @@ def main(simulations: int = 200, sampler: str = "auto", seed: str = "0", *models
             checkpoint=kept,
         )
         seconds = time.perf_counter() - begin
-        print(
-            f"\n{model}, {sampler}, seed {seed}: {seconds / simulations:.2f} s for a simulation on all cores"
-        )
+        print(f"\n{model}, {sampler}, seed {seed}: {seconds / simulations:.2f} s a simulation")
         print(result.text, flush=True)
 
 
