@@ -1,46 +1,10 @@
-"""Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels."""
+"""Orbital torus imaging: the Milky Way's vertical acceleration from stellar labels.
 
-from . import catalog, data, literature, mock, plot, report
-from .calibration import Calibration, calibrate
-from .comparison import ModelComparison, compare_models
-from .consistency import Consistency, check_consistency
-from .galaxy import ActionComparison, compare_actions
-from .goodness import Goodness, check_goodness
-from .models import (
-    Layer,
-    TorusImaging1D,
-    TorusImaging1DPotential,
-    TorusImaging1DSpline,
-    solar_layers,
-)
-from .profiles import profiles
-from .results import Fit, fit_map, load
+The names are those of ``__init__.pyi``; each is imported at its first use, so that the command
+answers at once and a script pays for what it uses.
+"""
 
-__all__ = [
-    "ActionComparison",
-    "Calibration",
-    "Consistency",
-    "Fit",
-    "Goodness",
-    "Layer",
-    "ModelComparison",
-    "TorusImaging1D",
-    "TorusImaging1DPotential",
-    "TorusImaging1DSpline",
-    "calibrate",
-    "catalog",
-    "check_consistency",
-    "check_goodness",
-    "compare_actions",
-    "compare_models",
-    "data",
-    "fit_map",
-    "literature",
-    "load",
-    "mock",
-    "plot",
-    "profiles",
-    "report",
-    "solar_layers",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.2.0.dev0"

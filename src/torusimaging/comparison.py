@@ -17,6 +17,7 @@ from .results import MODELS, Fit
 
 LARGEST_K = 0.7  # above it the smoothed weights are not to be trusted (arXiv:1507.02646)
 SMALL = 4.0  # differences of elpd below it are small (Sivula et al. 2020, arXiv:2008.10296)
+ROUNDING = 0.05  # differences below it are written as 0.0
 MOST_DRAWS = 2000
 
 
@@ -196,6 +197,8 @@ def _is_trusted(row) -> bool:
 
 def _difference_text(row) -> str:
     worse, se = -row["d_elpd"], row["d_elpd_se"]
+    if max(abs(worse), se) < ROUNDING:
+        return f"'{row['model']}' predicts as well."
     text = f"'{row['model']}' is {worse:.1f} +- {se:.1f} worse in elpd"
     if se > 0:
         text += f" ({worse / se:.1f} sd)"
@@ -221,7 +224,10 @@ def _evidence_text(found: ModelComparison) -> str:
             f"'{row['model']}' by {top['ln_evidence'] - row['ln_evidence']:.1f}"
             for row in known[1:]
         )
-        parts.append(f"ln evidence is largest for '{top['model']}' and lower for {lower}.")
+        if np.ptp(known["ln_evidence"]) < ROUNDING:
+            parts.append("ln evidence is the same for all.")
+        else:
+            parts.append(f"ln evidence is largest for '{top['model']}' and lower for {lower}.")
     for row in found.table[found.table["evidence_k"] > LARGEST_K]:
         parts.append(
             f"The draws of '{row['model']}' have Pareto k {row['evidence_k']:.2f} > 0.7: do not "

@@ -15,6 +15,7 @@ from numpyro.distributions import constraints
 
 Distribution = dist.Distribution
 NORMAL = (dist.Normal, dist.MultivariateNormal)
+NO_DENSITY = (dist.ImproperUniform, dist.Unit, dist.Delta)
 TRUNCATED = (
     dist.truncated.LeftTruncatedDistribution,
     dist.truncated.RightTruncatedDistribution,
@@ -150,9 +151,9 @@ def check_priors(priors: dict[str, Distribution], params: dict) -> None:
         support = given.support
         while isinstance(support, constraints.independent):
             support = support.base_constraint
-        if isinstance(given, (dist.ImproperUniform, dist.Unit)) or given.is_discrete:
+        if isinstance(given, NO_DENSITY) or given.is_discrete:
             raise ValueError(
-                f"{text} must be a proper distribution of real numbers, but is a "
+                f"{text} must be a proper distribution of real numbers with a density, but is a "
                 f"{type(given).__name__}."
             )
         known = (constraints.real, constraints.real_vector)
@@ -172,6 +173,8 @@ def check_priors(priors: dict[str, Distribution], params: dict) -> None:
         if not np.all(np.isfinite(np.concatenate([np.ravel(v) for v in jax.tree.leaves(given)]))):
             raise ValueError(f"{text} must have finite parameters.")
         low, high = limits(given)
+        if not np.all(low < high):
+            raise ValueError(f"{text} must have low < high, but allows {_interval(low, high)}.")
         if not (np.all(low < x) and np.all(x < high) and np.isfinite(ln_density(given, x))):
             raise ValueError(
                 f"the start {np.array2string(x, precision=4)} of {name} has no probability in "

@@ -17,7 +17,7 @@ from .foliation.density import FOUR_PI_G, Side
 from .foliation.potential import OrbitGrid, PotentialFoliation
 from .mock import Potential1D
 from .plot import plot_actions
-from .profiles import read_draws
+from .profile import read_draws
 from .units import internal
 
 VELOCITY = u.kpc / u.Myr

@@ -98,7 +98,7 @@ class Fit:
             )
         if self.chi2_per_pixel > POOR:
             out.append(
-                f"chi^2 per pixel is {self.chi2_per_pixel:.2f}: the errors or the model do not "
+                f"chi^2 per pixel is {self.chi2_per_pixel:.3g}: the errors or the model do not "
                 "describe this map, and the uncertainties are too small."
             )
         return tuple(out)
@@ -183,7 +183,7 @@ class Fit:
 
     def profiles(self, z: u.Quantity | None = None) -> QTable:
         """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
-        from .profiles import profiles
+        from .profile import profiles
 
         return profiles(self, z)
 
@@ -200,7 +200,7 @@ class Fit:
         and for fewer than one draw.
         """
         from .plot import plot_profiles
-        from .profiles import profiles
+        from .profile import profiles
 
         if draws < 1:
             raise ValueError(f"draws must be at least 1, but {draws} was given.")

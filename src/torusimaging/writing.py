@@ -11,9 +11,10 @@ from pathlib import Path
 def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
     """Let `write` make a file beside `path`, which takes that name when complete.
 
-    Raises ``OSError`` where the folder cannot be written.
+    Raises ``OSError`` where that is impossible, as on a full disk; then nothing is left behind.
     """
     path = Path(path)
+    _check_named(path)
     if path.is_dir():
         raise OSError(f"{path} cannot be written: it is a folder.")
     try:
@@ -27,6 +28,9 @@ def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> P
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -39,6 +43,7 @@ def in_use(path: Path) -> Iterator[None]:
 
     Raises ``OSError`` where another process keeps it, or the folder cannot be written.
     """
+    _check_named(path)
     lock = path.with_name(f".{path.name}.lock")
     try:
         file = open(lock, "w")
@@ -58,3 +63,8 @@ def in_use(path: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _check_named(path: Path) -> None:
+    if not path.name:
+        raise OSError(f"a file or folder to write must have a name, but {str(path)!r} was given.")

@@ -276,6 +276,11 @@ def test_guiding_radii():
     np.testing.assert_allclose(
         published.value, np.abs(L.value) / (229 - 1.7 * (R.value - 8.275)), rtol=1e-14
     )
+    # A curve that is zero at 2 kpc: the star without angular momentum rests there.
+    late = catalog.RotationCurve(240 * KMS, 40 * KMS / u.kpc, 8 * u.kpc)
+    R_g = late.guiding_radius(np.array([0.0, 10.0, -1900.0]) * u.kpc * KMS)
+    assert R_g[0] == 2 * u.kpc
+    np.testing.assert_allclose((R_g * late.speed(R_g)).value, [0, 10, 1900], atol=1e-9)
     # A curve that falls too fast has no circular orbit of a large L.
     steep = catalog.RotationCurve(229 * KMS, -20 * KMS / u.kpc, 8.275 * u.kpc)
     assert np.isnan(steep.guiding_radius(9000 * u.kpc * KMS))

@@ -3,6 +3,7 @@
 import astropy.units as u
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 import torusimaging as oti
 
@@ -97,6 +98,36 @@ def test_scatter_is_unbiased_with_few_stars_a_pixel():
     )
     # 20,000 degrees of freedom fix the total spread of 0.07 to 0.5 %, hence s to 0.7 %.
     assert abs(out["s"] / 0.06 - 1) < 4 * 0.007
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(0.01, 0.05), (0.03, 0.01)])
+def test_scatter_from_classes_of_error_is_the_exact_one(inside, outside):
+    """Stars outside the bins and one with a huge error do not blur the classes of the others."""
+    rng = np.random.default_rng(11)
+    n = 4000
+    pos, vel = rng.normal(0, 0.5, n), rng.normal(0, 30, n)
+    there = (np.abs(pos) < 1) & (np.abs(vel) < 60)
+    err = np.where(there, inside, outside) * rng.uniform(0.9, 1.1, n)
+    err[np.argmin(np.abs(pos))] = 3.0
+    label = rng.normal(0, np.hypot(0.02, err))
+    edges = {"pos": np.linspace(-1, 1, 11), "vel": np.linspace(-60, 60, 11)}
+    bins = {"pos": edges["pos"] * u.kpc, "vel": edges["vel"] * u.km / u.s}
+    out = oti.data.get_binned_label(
+        pos * u.kpc, vel * u.km / u.s, label, bins, label_err=err, s=None
+    )
+    i, j = np.digitize(pos, edges["pos"])[there], np.digitize(vel, edges["vel"])[there]
+    pixel = np.unique(11 * i + j, return_inverse=True)[1]
+
+    def minus_ln_likelihood(s):
+        w = 1 / (s**2 + err[there] ** 2)
+        total = np.bincount(pixel, w)
+        mean = np.bincount(pixel, w * label[there]) / total
+        terms = w * (label[there] - mean[pixel]) ** 2 - np.log(w)
+        return 0.5 * np.sum(terms) + 0.5 * np.sum(np.log(total))
+
+    exact = abs(minimize_scalar(minus_ln_likelihood, (0.01, 0.03), tol=1e-8).x)
+    # The noise of s itself is 4e-4.
+    assert abs(out["s"] - exact) < 5e-5
 
 
 def test_local_scatter_follows_the_sky():

@@ -93,6 +93,31 @@ def test_distances_instead_of_parallaxes(tmp_path):
     assert "no errors" in sample.describe()
 
 
+def test_a_column_called_distance_replaces_no_parallax(tmp_path):
+    """It is used for distances where the configuration says so, not where a cut reads it."""
+    table, path = stars(), tmp_path / "stars.fits"
+    table["distance"] = 2 / table["parallax"].value * u.kpc
+    table.write(path)
+    plain = catalog.load(config(path))
+    cut = catalog.load(config(path, ranges={"distance": [0, 1e9]}))
+    np.testing.assert_array_equal(plain.places.z.value, cut.places.z.value)
+    assert cut.errors is not None
+
+
+def test_poor_parallaxes_beside_distances(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table["dist"] = 1 / table["parallax"].value * u.kpc
+    table["parallax_error"][:9] = 1.0
+    table.write(path)
+    columns = COLUMNS | {"distance": "dist"}
+    sample = catalog.load(config(path, columns=columns, selection={"parallax_over_error": 10}))
+    assert sample.flow["parallax / error >= 10"].removed == 9
+    table.remove_column("parallax_error")
+    table.write(path, overwrite=True)
+    with pytest.raises(ValueError, match="no column 'parallax_error' in .*; did you mean"):
+        catalog.load(config(path, columns=columns, selection={"parallax_over_error": 10}))
+
+
 def test_ratios_of_abundances_over_hydrogen(tmp_path):
     """A file of the SDSS-V kind: its names, its second table, [Mg/H] and [Fe/H]."""
     table = stars()
@@ -104,6 +129,7 @@ def test_ratios_of_abundances_over_hydrogen(tmp_path):
     table["fe_h"], table["e_fe_h"] = rng.normal(-0.1, 0.2, 300), np.full(300, 0.03)
     table["mg_h"], table["e_mg_h"] = table["fe_h"] + table["mg_fe"], np.full(300, 0.04)
     table["flag_bad"] = np.arange(300) % 10 == 0
+    table["mg_h_flags"], table["fe_h_flags"] = np.arange(300) == 1, np.zeros(300, dtype=int)
     label = table["mg_fe"].value
     table.remove_columns(["mg_fe", "mg_fe_err"])
     path = tmp_path / "astraAllStarASPCAP-0.6.0.fits"
@@ -114,7 +140,9 @@ def test_ratios_of_abundances_over_hydrogen(tmp_path):
         {"preset": "sdss-v-dr19", "files": [str(path)], "bins": {"n_z": 10, "n_vz": 10}}
     )
     assert sample.flow["flag_bad any"].removed == 30
-    np.testing.assert_allclose(sample.label, label[table["flag_bad"] == 0], atol=1e-12)
+    assert sample.flow["mg_h_flags any"].removed == 1
+    kept = (table["flag_bad"] == 0) & (table["mg_h_flags"] == 0)
+    np.testing.assert_allclose(sample.label, label[kept], atol=1e-12)
     np.testing.assert_allclose(sample.label_err, 0.05, rtol=1e-12)
 
 
@@ -219,6 +247,15 @@ def test_flags_by_name_and_number():
     assert by_name.tolist() == [False, True, True, True, False]
     assert catalog.is_set("MEMBERFLAG", values, ["CARINA"]).tolist() == [False] * 4 + [True]
     assert catalog.is_set("other", np.array([-(2**63)]), [63]).tolist() == [True]
+    narrow = np.array([-(2**31)], dtype=">i4")
+    assert [catalog.is_set("other", narrow, [b]).item() for b in (31, 32)] == [True, False]
+    assert catalog.is_set("EXTRATARG", values, ["NOT_MAIN", "DUPLICATE"]).tolist() == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
     with pytest.raises(ValueError, match="no bit 'PERSIST_HIHG'; did you mean 'PERSIST_HIGH'"):
         catalog.bit("STARFLAG", "PERSIST_HIHG")
     with pytest.raises(ValueError, match="must be a name or a number 0 to 63, not 64"):
@@ -240,6 +277,30 @@ def test_poor_parallaxes_are_counted(survey):
     assert sample.flow["parallax / error >= 30"].removed > 0
     ratio = sample.stars.values("parallax") / sample.stars.values("parallax_error")
     assert ratio.min() >= 30
+
+
+def test_a_published_selection_brings_its_frame_and_flags(survey):
+    settings = {"preset": "apogee-dr17", "files": files(survey)}
+    whole = catalog.load(settings | {"selection": {"preset": "horta24"}})
+    assert whole.frame.name == "horta24" and "STARFLAG BAD_PIXELS" in str(whole.flow)
+    own = catalog.load(
+        settings | {"selection": {"preset": "horta24"}, "frame": {"preset": "tutorial"}}
+    )
+    assert own.frame.name == "tutorial"
+    assert np.all(whole.places.L_z < 0)
+    narrow = {"preset": "horta24", "R_g": ["8 kpc", "9 kpc"]}
+    ring = catalog.load(settings | {"selection": narrow})
+    R_g = catalog.SELECTIONS["horta24"].rotation.guiding_radius(ring.places.L_z, ring.places.R)
+    assert np.all((R_g > 8 * u.kpc) & (R_g < 9 * u.kpc))
+    assert ring.flow["8 < R_g < 9 kpc"].removed > 0
+
+
+def test_scatter_of_the_label_as_asked_for(survey):
+    settings = {"preset": "apogee-dr17", "files": files(survey)}
+    local = catalog.load(settings)
+    assert local.binned["s"].shape == local.binned["label"].shape
+    assert np.ndim(catalog.load(settings | {"label": {"scatter": "global"}}).binned["s"]) == 0
+    assert catalog.load(settings | {"label": {"scatter": 0.07}}).binned["s"] == 0.07
 
 
 def test_selections_of_papers(survey):
@@ -306,7 +367,10 @@ def test_bad_frames_curves_and_selections():
         ({"bins": {"n_z": 10.5}}, "bins.n_z of .* must be a whole number, but 10.5"),
         ({"bins": {"n_z": True}}, "must be a whole number, but True"),
         ({"bins": {"z_max": "-1 kpc"}}, "bins.z_max must be positive"),
-        ({"flags": {"STARFLAGS": [1]}}, "unknown flag flags.STARFLAGS; did you mean 'STARFLAG'"),
+        ({"label": {"scatter": "lokal"}}, "must be 'local', 'global' or a number, but 'lokal'"),
+        ({"label": {"scatter": True}}, "label.scatter of .* must be a text or a number, but True"),
+        ({"selection": {"prograde": 1}}, "selection.prograde of .* must be true or false"),
+        ({"selection": {"R_g": "8 kpc"}}, "R_g must be a range"),
         ({"flags": {"STARFLAG": ["BAD"]}}, "STARFLAG has no bit 'BAD'"),
         ({"flags": {"STARFLAG": 9}}, "flags.STARFLAG must be a list of bits"),
         ({"ranges": {"TEFF": [4000]}}, "ranges.TEFF must be a list of two numbers"),

@@ -17,7 +17,7 @@ from torusimaging.models.base import G
 from torusimaging.models.samples import Samples
 from torusimaging.plot.posterior import plot_profiles
 from torusimaging.priors import Layout
-from torusimaging.profiles import profiles
+from torusimaging.profile import profiles
 from torusimaging.results import Fit
 
 LEVELS = {"median": 50, "p2_5": 2.5, "p16": 16, "p84": 84, "p97_5": 97.5}

@@ -12,7 +12,7 @@ import astropy.units as u
 import numpy as np
 
 from ..units import UnitError, internal
-from .flags import BITS, HORTA24, TUTORIAL
+from .flags import HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
 from .presets import PRESETS, UNITS, Preset
 from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
@@ -26,12 +26,13 @@ SCHEMA: Mapping[str, Mapping[str, object]] = {
     "columns": dict.fromkeys(ROLES, str),
     "units": {},  # any column
     "join": {"keys": list, "unique": str, "best": str, "hdus": list},
-    "label": {"name": str, "error": str, "scatter": float},
+    "label": {"name": str, "error": str, "scatter": (str, float)},
     "flags": {"preset": str},  # and any flag
     "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": SPEED}
     | dict.fromkeys(("galcen_ra", "galcen_dec", "roll"), ANGLE),
     "selection": {"preset": str, "R": LENGTH, "v_circ": SPEED, "v_circ_slope": SLOPE}
     | {"v_circ_radius": LENGTH, "v_circ_at": str, "parallax_over_error": float}
+    | {"R_g": LENGTH, "prograde": bool}
     | dict.fromkeys(("y_max", "z_max", "dR_max", "Lz_radius"), LENGTH)
     | {"vz_max": SPEED, "vR_max": SPEED, "Lz_spread": float}
     | {"polygon": list, "polygon_columns": list},
@@ -48,7 +49,7 @@ class Config:
     preset: Preset
     files: tuple[Path, ...]
     label: tuple[str, str | None]
-    scatter: float | None
+    scatter: float | str | None
     units: Mapping[str, str]
     flags: Mapping[str, object]
     frame: Frame
@@ -106,11 +107,14 @@ def _check_kind(where: str, value: object, kind: object, name: str) -> None:
         for part in value if isinstance(value, list) else [value]:
             _quantity(where, part, kind)
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    good = number if kind is float else isinstance(value, kind) and not isinstance(value, bool)
-    if not good:
-        words = {str: "a text", list: "a list", float: "a number", int: "a whole number"}
-        raise ValueError(f"{where} of {name} must be {words[kind]}, but {value!r} was given.")
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    # TOML and JSON tell true from 1, as Python does not.
+    if type(value) in kinds or (float in kinds and type(value) is int):
+        return
+    words = {str: "a text", list: "a list", float: "a number", int: "a whole number"}
+    words[bool] = "true or false"
+    allowed = " or ".join(words[k] for k in kinds)
+    raise ValueError(f"{where} of {name} must be {allowed}, but {value!r} was given.")
 
 
 def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
@@ -164,10 +168,10 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         preset=preset,
         files=tuple(folder / Path(f).expanduser() for f in top["files"]),
         label=chosen,
-        scatter=label.get("scatter"),
+        scatter=_scatter(label.get("scatter", "local")),
         units=sections.get("units", {}),
-        flags=_flags(sections.get("flags", {}), preset, chosen[0]),
-        frame=_frame(sections.get("frame", {}), preset),
+        flags=_flags(sections, preset, chosen[0]),
+        frame=_frame(sections, preset),
         selection=_selection(sections, preset),
         bins=_bins(sections.get("bins", {})),
         output=folder / top.get("output", "oti-bin"),
@@ -185,18 +189,32 @@ def _preset(preset: Preset, sections: dict) -> Preset:
     return replace(preset, columns=columns, **changes)
 
 
-def _flags(entries: dict, preset: Preset, label: str) -> dict:
-    from .flags import bit
+def _scatter(given: float | str) -> float | str | None:
+    """The scatter as `get_binned_label` takes it."""
+    if given in ("local", "global"):
+        return "local" if given == "local" else None
+    if isinstance(given, str):
+        raise ValueError(
+            f"label.scatter must be 'local', 'global' or a number, but {given!r} was given."
+        )
+    return given
 
-    entries = dict(entries)
-    own = FLAGS[preset.flag_preset] if preset.flag_preset else preset.flags
+
+def _published(sections: dict) -> str | None:
+    """The published work whose selection is asked for, where its frame and flags are here too."""
+    name = sections.get("selection", {}).get("preset")
+    return name if name in FRAMES and name in FLAGS else None
+
+
+def _flags(sections: dict, preset: Preset, label: str) -> dict:
+    entries = dict(sections.get("flags", {}))
+    own = preset.flags
+    if preset.flag_preset:
+        own = FLAGS[_published(sections) or preset.flag_preset]
     if "preset" in entries:
         own = _choice("flags.preset", entries.pop("preset"), FLAGS)
-    elif label != (preset.label or ("",))[0]:
-        own = {k.replace((preset.label or ("\0",))[0], label): v for k, v in own.items()}
-    for flag in entries:
-        if preset.flag_preset and flag not in BITS:
-            raise ValueError(f"there is an unknown flag flags.{flag}{_nearest(flag, BITS)}")
+    elif preset.label:
+        own = {_of_label(flag, preset.label[0], label): bits for flag, bits in own.items()}
     flags = dict(own) | entries
     for flag, bits in flags.items():
         if bits != "any":
@@ -207,9 +225,18 @@ def _flags(entries: dict, preset: Preset, label: str) -> dict:
     return {flag: bits for flag, bits in flags.items() if len(bits)}
 
 
-def _frame(entries: dict, preset: Preset) -> Frame:
-    entries = dict(entries)
-    frame = _choice("frame.preset", entries.pop("preset", preset.frame), FRAMES)
+def _of_label(flag: str, old: str, new: str) -> str:
+    """The flag of another label: flag_mg_fe and mg_h_flags become flag_si_fe and si_h_flags."""
+    flag = flag.replace(old, new)
+    if old.endswith("_fe") and new.endswith("_fe"):
+        flag = flag.replace(f"{old[:-3]}_h_flags", f"{new[:-3]}_h_flags")
+    return flag
+
+
+def _frame(sections: dict, preset: Preset) -> Frame:
+    entries = dict(sections.get("frame", {}))
+    usual = _published(sections) or preset.frame
+    frame = _choice("frame.preset", entries.pop("preset", usual), FRAMES)
     units = SCHEMA["frame"]
     values = {k: _quantity_of(f"frame.{k}", v, units[k]) for k, v in entries.items()}
     return replace(frame, name=f"{frame.name}, changed", **values) if values else frame

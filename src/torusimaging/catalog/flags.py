@@ -75,6 +75,7 @@ _NAMES = {
             "K2_MDWARF RVVAR M31"
         ).split()
     ],
+    "EXTRATARG": "NOT_MAIN COMMISSIONING TELLURIC APO1M DUPLICATE".split(),
     "MEMBERFLAG": (
         "M92 M15 M53 N5466 N4147 M2 M13 M3 M5 M12 M107 M71 N2243 Be29 N2158 M35 N2420 N188 M67 "
         "N7789 Pleiades N6819 ComaBer N6791 N5053 M68 N6397 M55 N5634 M22 M79 N3201 M10 N6752 "
@@ -208,5 +209,6 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
     mask = 0
     for name in bits:
         mask |= 1 << bit(flag, name)
-    # As unsigned numbers bit 63 is a bit like any other.
-    return (values.astype(np.int64).view(np.uint64) & np.uint64(mask)) != 0
+    # As unsigned numbers of their own width, the highest bit is a bit like any other.
+    unsigned = values.astype(values.dtype.newbyteorder("=")).view(f"u{values.dtype.itemsize}")
+    return (unsigned.astype(np.uint64) & np.uint64(mask)) != 0

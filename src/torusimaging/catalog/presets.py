@@ -2,8 +2,8 @@
 
 Sources of the names: APOGEE DR17 and its Gaia match, the published tutorial; GALAH DR4, the
 survey's page "Table Schema"; SDSS-V, the source of the pipeline `astra` and code that reads its
-summary files.  `checked` says whether they were checked against a file: none was at hand, so none
-is; a name that differs in a file is reported with the nearest one that the file has.
+summary files.  None was checked against a file of the survey: none was at hand.  A name that
+differs in a file is reported with the nearest one that the file has.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,6 @@ class Preset:
     extra: tuple[str, ...] = ()
     source: str = ""
     units: bool = True
-    checked: bool = False
 
     def column(self, role: str) -> str:
         """The column of a role."""
@@ -141,6 +140,7 @@ GALAH_DR4 = Preset(
     missing=(-9999.0, -999.0),
     # Every bit of these is a reason to doubt a value (the survey's page "Flags").
     flags=MappingProxyType({"flag_sp": "any", "flag_mg_fe": "any"}),
+    selection="galah-dr4",
     extra=("teff", "logg", "fe_h", "snr_px_ccd3"),
     source="the survey's page 'Table Schema' of DR4",
 )
@@ -169,7 +169,8 @@ def _astra(release: str, version: str) -> Preset:
         columns=_ASTRA,
         label=("mg_fe", "e_mg_fe"),
         missing=(-9999.0, -999.0),
-        flags=MappingProxyType({"flag_bad": "any"}),
+        # Those of an abundance stand apart from the spectrum's.
+        flags=MappingProxyType({"flag_bad": "any", "mg_h_flags": "any", "fe_h_flags": "any"}),
         extra=("teff", "logg", "fe_h", "snr"),
         source="the source of astra (models of sources and of ASPCAP) and code that reads the file",
     )

@@ -147,13 +147,8 @@ def measured(
     A parallax must be positive, and with `parallax_over_error` at least that multiple of its
     error; a distance must be positive; proper motions and the radial velocity must be finite.
     """
-    if stars.has("distance"):
-        yield "distance > 0", stars.values("distance") > 0
-    else:
-        yield "parallax > 0", stars.values("parallax") > 0
+    yield f"{stars.distance} > 0", stars.values(stars.distance) > 0
     if parallax_over_error is not None:
-        if not (stars.has("parallax") and stars.has("parallax_error")):
-            raise ValueError("parallax_over_error needs columns of the parallax and its error.")
         ratio = stars.values("parallax") / stars.values("parallax_error")
         yield f"parallax / error >= {parallax_over_error:g}", ratio >= parallax_over_error
     for name in ("pmra", "pmdec"):
@@ -177,18 +172,19 @@ def _floats(stars: Stars, name: str) -> np.ndarray:
 
 def _request(config: Config) -> Request:
     needed = [*config.flags, *config.selection.columns]
+    if config.selection.parallax_over_error is not None:
+        needed += [config.preset.column(role) for role in ("parallax", "parallax_error")]
     return Request(config.preset, config.label, tuple(dict.fromkeys(needed)), config.units)
 
 
 def _observables(stars: Stars) -> list[u.Quantity]:
-    distance = "distance" if stars.has("distance") else "parallax"
-    names = ("ra", "dec", distance, "pmra", "pmdec", "radial_velocity")
+    names = ("ra", "dec", stars.distance, "pmra", "pmdec", "radial_velocity")
     return [stars.quantity(name) for name in names]
 
 
 def _errors(stars: Stars, frame: Frame) -> VerticalErrors | None:
     """Errors of z and v_z where the catalogue has those of the observables."""
-    distance = "distance" if stars.has("distance") else "parallax"
+    distance = stars.distance
     needed = (distance, "pmra", "pmdec", "radial_velocity")
     if not all(stars.has(f"{name}_error") for name in needed):
         return None

@@ -62,9 +62,12 @@ class RotationCurve:
             return L / np.where(speed > 0, speed, np.nan) * u.kpc
         intercept = v0 - slope * R_ref
         root = intercept**2 + 4 * slope * L
+        root = np.sqrt(np.where(root >= 0, root, np.nan))
+        if intercept <= 0:
+            # A curve that starts from zero outside the centre, if it rises at all.
+            return (root - intercept) / (2 * slope if slope > 0 else np.nan) * u.kpc
         # The root that tends to L / intercept for a flat curve, without its cancellation.
-        denominator = intercept + np.sqrt(np.where(root >= 0, root, np.nan))
-        return 2 * L / np.where(denominator > 0, denominator, np.nan) * u.kpc
+        return 2 * L / (intercept + root) * u.kpc
 
     def speed(self, R: u.Quantity) -> u.Quantity:
         """The circular velocity at `R`."""
@@ -81,12 +84,14 @@ class Selection:
     y_max, z_max : quantities (length): |y| < y_max, |z| < z_max
     vz_max, vR_max : quantities (speed): |v_z| < vz_max, |v_R| < vR_max
     rotation : the curve of the guiding radius
+    R_g : (low, high), quantities (length): low < R_g < high
     dR_max : quantity (length): |R - R_g| < dR_max
+    prograde : whether stars must turn with the disc, L_z < 0
     Lz_spread, Lz_radius : |L_z - L_0| < Lz_spread L_0 with L_0 = Lz_radius v_c(Lz_radius)
     parallax_over_error : parallaxes are kept where parallax / error is at least this
     ranges : (low, high) of columns by name: low < value < high
     polygon : vertices ((x, y), ...) in the columns `polygon_columns`, at least three; stars
-        strictly inside are kept
+        inside are kept, and one on an edge may be either
     """
 
     R: tuple[u.Quantity, u.Quantity] | None = None
@@ -94,7 +99,9 @@ class Selection:
     z_max: u.Quantity | None = None
     vz_max: u.Quantity | None = None
     rotation: RotationCurve = field(default_factory=RotationCurve)
+    R_g: tuple[u.Quantity, u.Quantity] | None = None
     dR_max: u.Quantity | None = None
+    prograde: bool = False
     vR_max: u.Quantity | None = None
     Lz_spread: float | None = None
     Lz_radius: u.Quantity | None = None
@@ -109,12 +116,8 @@ class Selection:
             _positive(value, u.kpc, name)
         for name in ("vz_max", "vR_max"):
             _positive(getattr(self, name), KMS, name)
-        if self.R is not None:
-            limits = tuple(self.R) if np.iterable(self.R) else (self.R,)
-            values = [internal(x, u.kpc, "R") for x in limits]
-            if len(values) != 2 or not values[0] < values[1]:
-                raise ValueError(f"R must be a range (low, high), but {self.R} was given.")
-            object.__setattr__(self, "R", limits)
+        for name in ("R", "R_g"):
+            object.__setattr__(self, name, _length_range(getattr(self, name), name))
         for name, limits in self.ranges.items():
             if len(limits) != 2 or not limits[0] < limits[1]:
                 raise ValueError(
@@ -154,8 +157,13 @@ class Selection:
         ):
             if limit is not None:
                 yield f"|{name}| < {limit:g}", np.abs(values) < limit
+        if self.prograde:
+            yield "prograde", stars.L_z < 0
+        R_g = self.rotation.guiding_radius(stars.L_z, R)
+        if self.R_g is not None:
+            low, high = (x.to(u.kpc) for x in self.R_g)
+            yield f"{low.value:g} < R_g < {high.value:g} kpc", (R_g > low) & (R_g < high)
         if self.dR_max is not None:
-            R_g = self.rotation.guiding_radius(stars.L_z, R)
             yield f"|R - R_g| < {self.dR_max:g}", np.abs(R - R_g) < self.dR_max
         if self.vR_max is not None:
             yield f"|v_R| < {self.vR_max:g}", np.abs(stars.v_R) < self.vR_max
@@ -178,6 +186,16 @@ def inside(vertices: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarray) ->
         spans = (y1 > y) != (y2 > y)
         odd ^= spans & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
     return odd & np.isfinite(x) & np.isfinite(y)
+
+
+def _length_range(limits, name: str) -> tuple[u.Quantity, u.Quantity] | None:
+    if limits is None:
+        return None
+    given = list(limits) if np.iterable(limits) else [limits]
+    values = [internal(x, u.kpc, name) for x in given]
+    if len(values) != 2 or not values[0] < values[1]:
+        raise ValueError(f"{name} must be a range (low, high), but {limits} was given.")
+    return given[0], given[1]
 
 
 def _positive(value: u.Quantity | None, unit: u.UnitBase, name: str) -> None:
@@ -210,6 +228,8 @@ _HORTA24 = Selection(
     vz_max=(80 * u.kpc / u.Gyr).to(KMS),
     rotation=RotationCurve(229 * KMS, -1.7 * SLOPE, 8.275 * u.kpc, "star"),
     dR_max=1 * u.kpc,
+    # The notebook's R_g has the sign of the rotation, so that |R - R_g| leaves out the others.
+    prograde=True,
     vR_max=50 * KMS,
     ranges=MappingProxyType({"SNR": (50.0, np.inf), "LOGG": (1.5, 3.5), "TEFF": (3500.0, 5500.0)}),
     polygon=LOW_ALPHA_HORTA24,
@@ -233,6 +253,8 @@ SELECTIONS: Mapping[str, Selection] = MappingProxyType(
         "tutorial": _TUTORIAL,
         "horta24": _HORTA24,
         "price-whelan25": _PRICE_WHELAN25,
+        # What the survey's page "Flags" recommends beside its flags.
+        "galah-dr4": Selection(ranges=MappingProxyType({"snr_px_ccd3": (30.0, np.inf)})),
         "none": Selection(),
     }
 )

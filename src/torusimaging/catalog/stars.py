@@ -31,6 +31,11 @@ class Stars:
     def __len__(self) -> int:
         return next(iter(self.columns.values())).shape[0] if self.columns else 0
 
+    @property
+    def distance(self) -> str:
+        """The role that tells distances: "distance" where a column was named for it."""
+        return "distance" if "distance" in self.roles else "parallax"
+
     def has(self, role: str) -> bool:
         """Whether there is a column for a role."""
         return self.roles.get(role, role) in self.columns

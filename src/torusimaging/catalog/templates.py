@@ -59,7 +59,7 @@ def _label(preset: Preset) -> list[str]:
         "[label]",
         f'name = "{name}"',
         f'error = "{error}"',
-        "# scatter = 0.05  # intrinsic; default: estimated",
+        '# scatter = "local"  # intrinsic, estimated around each pixel; or "global", or a number',
     ]
 
 
@@ -85,6 +85,7 @@ def _selection(selection: Selection, name: str) -> list[str]:
     lines = ["", "[selection]", f'preset = "{name}"  # known: {", ".join(SELECTIONS)}']
     if selection.R is not None:
         lines.append(f'R = ["{selection.R[0]}", "{selection.R[1]}"]')
+    lines.append('# R_g = ["7 kpc", "9 kpc"]')
     for key, example in LIMITS.items():
         value = getattr(selection, key)
         lines.append(f'# {key} = "{example}"' if value is None else f'{key} = "{value}"')

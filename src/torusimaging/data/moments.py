@@ -32,7 +32,7 @@ class Groups(NamedTuple):
     count: np.ndarray
     mean: np.ndarray
     square: np.ndarray  # summed squared deviations from `mean`
-    variance: np.ndarray  # sigma^2 of the class
+    variance: np.ndarray  # mean sigma^2, or one for all pixels, shape (class,)
 
 
 def _terms(groups: Groups, s2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def global_scatter(groups: Groups) -> float:
             "s cannot be estimated: no pixel has two stars; give s or choose wider bins."
         )
     used = groups.count.sum(axis=-1) > 1
-    packed = Groups(*(a[used] for a in groups[:3]), groups.variance)
+    packed = Groups(*(np.broadcast_to(a, groups.count.shape)[used] for a in groups))
     freedom = (packed.count.sum() - used.sum()) or 1.0
     pooled = packed.square.sum() + np.sum(
         packed.count

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from .moments import Groups, global_scatter, local_scatter
 
-# Classes of equal width in the error, so that the scatter, which sees only the classes' mean
-# variance, is right to far better than its own noise.
+# Classes of equal width in the logarithm of the error, and the smallest error that has classes of
+# its own beside the largest.  The scatter sees a class's mean variance in each pixel only, which
+# changes it by far less than its own noise.
 ERROR_CLASSES = 32
+SMALLEST_ERROR = 1e-4
 
 T = TypeVar("T")
 Passes = Callable[[Callable[["Stars"], T]], T]
@@ -50,7 +52,7 @@ class Stars(NamedTuple):
 
 
 class Census(NamedTuple):
-    """Numbers and ranges (smallest, largest) of the stars."""
+    """Numbers and ranges (smallest, largest) of the stars; sigma is of those inside the bins."""
 
     n: int
     n_not_finite: int
@@ -59,11 +61,17 @@ class Census(NamedTuple):
     v: tuple[float, float]
 
     @classmethod
-    def of(cls, stars: Stars) -> "Census":
+    def of(cls, axes: Axes, stars: Stars) -> "Census":
         """The census of a chunk."""
+        sigma = stars.sigma
+        if sigma is not None:
+            inside = np.ones(sigma.size, dtype=bool)
+            for axis, x in zip(axes, (stars.p, stars.v), strict=True):
+                inside &= (x >= axis.edges[0]) & (x < axis.edges[-1])
+            sigma = sigma[inside]
         ranges = [
             (float(x.min()), float(x.max())) if x is not None and x.size else (np.inf, -np.inf)
-            for x in (stars.sigma, stars.p, stars.v)
+            for x in (sigma, stars.p, stars.v)
         ]
         return cls(stars.y.size, stars.n_not_finite, *ranges)
 
@@ -103,7 +111,7 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
     `s` is the scatter, None to estimate one value, or "local".  Raises ``ValueError`` where no star
     lies inside the bins, none is finite, or the scatter cannot be told.
     """
-    census = passes(Census.of)
+    census = passes(partial(Census.of, axes))
     if census.n == 0:
         raise ValueError(
             f"label must have finite values, but none of {census.n_not_finite} stars has one."
@@ -145,12 +153,15 @@ def _weighted(axes: Axes, scatter, stars: Stars) -> Histograms:
     p, v, y, sigma, _ = stars
     counts = fill(bh.storage.Int64, axes, p, v)
     s2 = _per_star(axes, p, v, np.asarray(scatter) ** 2) if np.ndim(scatter) else scatter**2
-    weight = np.broadcast_to(1.0 / (s2 if sigma is None else s2 + sigma * sigma), y.shape)
+    # A star outside the bins may have neither scatter nor error: its weight is in no pixel.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.broadcast_to(1.0 / (s2 if sigma is None else s2 + sigma * sigma), y.shape)
+        weighted = [x * weight for x in (p, v)]
     if sigma is None and not np.ndim(scatter):
         means = fill(bh.storage.Mean, axes, p, v, sample=y)
     else:
         means = fill(bh.storage.WeightedMean, axes, p, v, sample=y, weight=weight)
-    sums = (fill(bh.storage.Double, axes, p, v, weight=x * weight) for x in (p, v))
+    sums = (fill(bh.storage.Double, axes, p, v, weight=x) for x in weighted)
     return Histograms((counts, means, *sums))
 
 
@@ -163,14 +174,11 @@ def _groups(passes: Passes[Any], axes: Axes, census: Census) -> Groups:
         view = means.view()[..., None]
         variance = np.zeros(1) if low == np.inf else np.array([low**2])
     else:
-        axis = bh.axis.Regular(ERROR_CLASSES, low, np.nextafter(high, np.inf))
-        classes, one = passes(partial(_classes, axes, axis))
+        limits = max(low, SMALLEST_ERROR * high), high
+        classes, squares = passes(partial(_classes, axes, limits))
         view = classes.view()
-        # The classes' mean sigma^2, so that a class stands for its stars on average.
-        sums = one.view()
-        variance = sums["value"] ** 2 + sums["_sum_of_deltas_squared"] / np.maximum(
-            sums["count"], 1
-        )
+        # The mean sigma^2, so that a class stands for its stars on average.
+        variance = squares.view() / np.maximum(view["count"], 1)
     return Groups(view["count"], view["value"], view["_sum_of_deltas_squared"], variance)
 
 
@@ -178,11 +186,18 @@ def _means(axes: Axes, stars: Stars) -> Histograms:
     return Histograms((fill(bh.storage.Mean, axes, stars.p, stars.v, sample=stars.y),))
 
 
-def _classes(axes: Axes, axis: bh.axis.Axis, stars: Stars) -> Histograms:
+def _classes(axes: Axes, limits: tuple[float, float], stars: Stars) -> Histograms:
+    """Means of the label and sums of its squared error in pixels and classes of error."""
     p, v, y, sigma, _ = stars
     assert sigma is not None
-    classes = fill(bh.storage.Mean, [*axes, axis], p, v, sigma, sample=y)
-    return Histograms((classes, fill(bh.storage.Mean, [axis], sigma, sample=sigma)))
+    low, high = np.log(limits)
+    # The margin keeps the largest error from being rounded out of the last class.
+    axis = bh.axis.Regular(ERROR_CLASSES, low, high + 1e-9 * (high - low))
+    sizes = np.log(np.clip(sigma, *limits))
+    classes = fill(bh.storage.Mean, [*axes, axis], p, v, sizes, sample=y)
+    return Histograms(
+        (classes, fill(bh.storage.Double, [*axes, axis], p, v, sizes, weight=sigma * sigma))
+    )
 
 
 def _per_star(axes: Axes, p: NDArray, v: NDArray, values: NDArray) -> NDArray:

@@ -114,7 +114,11 @@ class Inference(Posterior):
             raise ValueError("resume needs the checkpoint to go on from.")
         kept = None
         if checkpoint is not None:
+            _, _, centre, args = self._problem(bdata, p0, bounds)
+            value = float(evaluate(minus_ln_posterior_free, centre, args))
             identity = identity_of(self, bdata, bounds, numbers | {"seed": rng_seed})
+            # A user's functions leave no other trace; another machine may change last digits.
+            identity["minus ln posterior at p0"] = f"{value:.7g}"
             kept = Checkpoint(checkpoint, identity, resume)
         try:
             state, samples = self._run_nuts(bdata, p0, bounds, rng_seed, numbers, progress, kept)

@@ -14,7 +14,7 @@ import numpy as np
 from .. import plot
 from ..mock import MockSurvey
 from ..models.samples import SampleState
-from ..profiles import profiles
+from ..profile import profiles
 from ..results import Fit
 from .tables import describe, text_table
 

@@ -1,0 +1,61 @@
+from . import (
+    actions,
+    catalog,
+    data,
+    foliation,
+    inference,
+    literature,
+    mock,
+    models,
+    plot,
+    priors,
+    report,
+)
+from .calibration import Calibration, calibrate
+from .comparison import ModelComparison, compare_models
+from .consistency import Consistency, check_consistency
+from .galaxy import ActionComparison, compare_actions
+from .goodness import Goodness, check_goodness
+from .models import (
+    Layer,
+    TorusImaging1D,
+    TorusImaging1DPotential,
+    TorusImaging1DSpline,
+    solar_layers,
+)
+from .profile import profiles
+from .results import Fit, fit_map, load
+
+__all__ = [
+    "ActionComparison",
+    "Calibration",
+    "Consistency",
+    "Fit",
+    "Goodness",
+    "Layer",
+    "ModelComparison",
+    "TorusImaging1D",
+    "TorusImaging1DPotential",
+    "TorusImaging1DSpline",
+    "actions",
+    "calibrate",
+    "catalog",
+    "check_consistency",
+    "check_goodness",
+    "compare_actions",
+    "compare_models",
+    "data",
+    "fit_map",
+    "foliation",
+    "inference",
+    "literature",
+    "load",
+    "mock",
+    "models",
+    "plot",
+    "priors",
+    "profiles",
+    "report",
+    "solar_layers",
+]
+__version__: str

@@ -1,0 +1,256 @@
+"""What each command does: a function by its name."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from .parser import DEFAULTS
+
+EXIT_DOUBTFUL = 3
+# The defaults' names in a checkpoint.
+SETTINGS = {
+    "chains": "num_chains",
+    "draws": "num_steps",
+    "warmup": "num_warmup",
+    "seed": "seed",
+}
+
+
+def _check_sampling(options) -> None:
+    for name, least in (("chains", 1), ("draws", 4), ("warmup", 20)):
+        value = getattr(options, name)
+        if value < least:
+            raise ValueError(f"--{name} must be at least {least}, but {value} was given.")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed must be from 0 to 2^63, but {options.seed} was given.")
+    if getattr(options, "frame", None) is not None and not options.frame.isprintable():
+        raise ValueError("--frame must be readable text.")
+
+
+def demo(options) -> int:
+    from .. import data, mock
+    from ..report.folder import prepare_folder
+    from ..results import fit_map
+    from ..writing import in_use
+
+    _check_sampling(options)
+    if options.stars < 10_000:
+        raise ValueError(
+            f"--stars must be at least 10000 to fit 17 parameters, but {options.stars} was given."
+        )
+    folder = prepare_folder(options.out)
+    import astropy.units as u
+    import numpy as np
+
+    with in_use(folder), _Progress(options) as bar:
+        bar.start("simulating stars")
+        survey = mock.draw_stars(
+            options.stars,
+            seed=options.seed,
+            selection="survey",
+            sun=(0.02 * u.kpc, -0.5 * u.km / u.s),
+        )
+        bins = {
+            "pos": np.linspace(-1.2, 1.2, 81) * u.kpc,
+            "vel": np.linspace(-70, 70, 81) * u.km / u.s,
+        }
+        binned = data.get_binned_label(
+            survey.pos, survey.vel, survey.label, bins, label_err=survey.label_err
+        )
+        frame = "the simulated observer's; pos0 and vel0 are the midplane's place in it"
+        bar.start("fitting (compiles first)")
+        fit = fit_map(binned, frame, options.model)
+        fit = _draw(fit, options, bar, None)
+        return _report(fit, bar, folder, binned, survey)
+
+
+def fit(options) -> int:
+    from .. import data
+    from ..report.folder import prepare_folder
+    from ..results import fit_map
+    from ..writing import in_use
+
+    _check_sampling(options)
+    binned = data.read_map(options.map, options.label, options.scatter)
+    folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
+    # The optimum waits here until the report is written, for `oti sample` to go on from.
+    partial = _partial_of(folder)
+    path = partial / "fit.nc"
+    with in_use(folder), _Progress(options) as bar:
+        if path.exists():
+            raise ValueError(
+                f"{partial} holds a run that was stopped: `{_go_on(path, folder)}` goes on with "
+                "it; remove it to begin anew."
+            )
+        bar.start("fitting (compiles first)")
+        frame = options.frame or binned.get("frame", "not stated")
+        fit = fit_map(binned, frame, options.model)
+        partial.mkdir(exist_ok=True)
+        try:
+            fit.save(path)
+        except BaseException:
+            partial.rmdir()
+            raise
+        with _resumable(path, folder):
+            fit = _draw(fit, options, bar, _checkpoint_of(path))
+            code = _report(fit, bar, folder, binned, None)
+        _clean(path, folder)
+    return code
+
+
+def sample(options) -> int:
+    from ..inference.checkpoint import read_identity
+    from ..report.folder import prepare_folder
+    from ..results import load
+    from ..writing import in_use
+
+    path = Path(options.fit)
+    fit = load(path)
+    if options.resume:
+        found = read_identity(_checkpoint_of(path))
+        if found is None:
+            raise ValueError(f"{_checkpoint_of(path)} holds no run to resume.")
+        for name, key in SETTINGS.items():
+            if not isinstance(found.get(key), int):
+                raise ValueError(f"{_checkpoint_of(path)} is damaged: it does not tell its {key}.")
+            if getattr(options, name) not in (None, found[key]):
+                raise ValueError(
+                    f"--{name} must be that of the run to resume, {found[key]}, but "
+                    f"{getattr(options, name)} was given."
+                )
+            setattr(options, name, found[key])
+    for name, value in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    _check_sampling(options)
+    folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
+    with in_use(folder), _Progress(options) as bar:
+        with _resumable(path, folder):
+            fit = _draw(fit, options, bar, _checkpoint_of(path), options.resume)
+            code = _report(fit, bar, folder, fit.data, None)
+        _clean(path, folder)
+    return code
+
+
+def _checkpoint_of(path: Path) -> Path:
+    return path.with_suffix(".checkpoint")
+
+
+def _partial_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _go_on(path: Path, folder: Path) -> str:
+    """The command that goes on from a fit's file and, where there is one, its checkpoint."""
+    from ..inference.checkpoint import read_identity
+
+    resume = " --resume" if read_identity(_checkpoint_of(path)) else ""
+    return f"oti sample {path}{resume} --out {folder}"
+
+
+@contextmanager
+def _resumable(path: Path, folder: Path):
+    """Add to an interruption how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        text = str(stop) or "interrupted"
+        raise KeyboardInterrupt(f"{text}; go on with: {_go_on(path, folder)}") from None
+
+
+def _clean(path: Path, folder: Path) -> None:
+    """Remove what a run kept beside its fit, and the fit that `oti fit` left for this folder."""
+    from ..inference.checkpoint import discard
+
+    discard(_checkpoint_of(path))
+    partial = _partial_of(folder)
+    if path.resolve() == (partial / "fit.nc").resolve():
+        path.unlink()
+        if not any(partial.iterdir()):
+            partial.rmdir()
+
+
+def calibrate(options) -> None:
+    from ..report.calibration import run
+
+    run(options)
+
+
+def bin(options) -> None:
+    from ..report.catalog import run_bin
+
+    run_bin(options)
+
+
+def fetch(options) -> int:
+    from ..report.catalog import run_fetch
+
+    return EXIT_DOUBTFUL if run_fetch(options) else 0
+
+
+def _draw(fit, options, bar, checkpoint: Path | None, resume=False):
+    """The fit with draws, of which finished blocks are kept in `checkpoint`."""
+    bar.start("sampling (compiles first)")
+    return fit.sample(
+        options.seed,
+        options.warmup,
+        options.draws,
+        num_chains=options.chains,
+        progress=bar.draws,
+        checkpoint=checkpoint,
+        resume=resume,
+        keep_checkpoint=checkpoint is not None,
+    )
+
+
+def _report(fit, bar, folder, binned, survey) -> int:
+    from .. import report
+
+    bar.start("writing")
+    files = report.write_report(fit, folder, binned, fit.start, survey)
+    bar.finish()
+    if "n_saturated" in binned and binned["n_saturated"]:
+        print(f"{binned['n_saturated']} saturated pixels were left out.")
+    print(report.text_table(fit, survey))
+    print()
+    print(report.describe(fit))
+    print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
+    return EXIT_DOUBTFUL if fit.problems else 0
+
+
+class _Progress:
+    """One bar for all stages, in units of draws; nothing where stderr is no terminal."""
+
+    def __init__(self, options):
+        from tqdm import tqdm
+
+        # Stages without draws count as this many, about their share of the time.
+        self.stage = max(1, options.chains * (options.warmup + options.draws) // 4)
+        total = options.chains * (options.warmup + options.draws) + 3 * self.stage
+        self.bar = tqdm(
+            total=total,
+            disable=None,
+            file=sys.stderr,
+            bar_format="{desc:<26}{percentage:3.0f}%|{bar}| {elapsed}",
+        )
+        self.done = 0
+
+    def start(self, text: str) -> None:
+        """Name the stage that begins."""
+        self.bar.set_description_str(text)
+
+    def draws(self, state) -> None:
+        """Show how far the draws are."""
+        self.bar.update(state.done - self.done)
+        self.done = state.done
+        self.bar.set_description_str(str(state))
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        self.bar.update(self.bar.total - self.bar.n)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
