@@ -82,7 +82,11 @@ def _frame(preset: Preset) -> list[str]:
 
 
 def _selection(selection: Selection, name: str) -> list[str]:
-    lines = ["", "[selection]", f'preset = "{name}"  # known: {", ".join(SELECTIONS)}']
+    lines = [
+        "",
+        "[selection]  # a paper's brings its frame and flags where those above are removed",
+    ]
+    lines.append(f'preset = "{name}"  # known: {", ".join(SELECTIONS)}')
     if selection.R is not None:
         lines.append(f'R = ["{selection.R[0]}", "{selection.R[1]}"]')
     lines.append('# R_g = ["7 kpc", "9 kpc"]')
