@@ -6,12 +6,15 @@ import itertools
 import re
 from typing import Any, NamedTuple
 
+import astropy.units as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.distributions import constraints
+
+from .units import UnitError
 
 Distribution = dist.Distribution
 NORMAL = (dist.Normal, dist.MultivariateNormal)
@@ -123,14 +126,39 @@ def limits(given: Distribution) -> tuple[Any, Any]:
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
+def pulls(priors: dict[str, Distribution], params: dict) -> dict[str, float]:
+    """The largest distance of the parameters of each prior from its mean, in its sds.
+
+    Distributions whose moments numpyro does not know are left out; without a finite variance the
+    distance is NaN or zero.
+    """
+    out = {}
+    for name, given in priors.items():
+        try:
+            mean, variance = np.asarray(given.mean), np.asarray(given.variance)
+        except NotImplementedError:
+            continue
+        off = np.abs(np.asarray(entry(params, name)) - mean)
+        out[name] = float(np.max(off / np.sqrt(variance)))
+    return out
+
+
 def as_arrays(priors: Any) -> dict[str, Distribution]:
-    """The distributions with arrays as numbers, so that equal kinds share a compiled program."""
+    """The distributions with arrays as numbers, so that equal kinds share a compiled program.
+
+    Raises ``ValueError`` for what is no distribution, and `UnitError` for one with units.
+    """
     if not isinstance(priors or {}, dict):
         raise ValueError(f"priors must be a dictionary by parameter, but {priors!r} was given.")
     for name, given in (priors or {}).items():
         if not isinstance(name, str) or not isinstance(given, Distribution):
             raise ValueError(
                 f"priors[{name!r}] must be a numpyro distribution, but {given!r} was given."
+            )
+        if any(isinstance(x, u.Quantity) for x in vars(given).values()):
+            raise UnitError(
+                f"priors[{name!r}] must be of plain numbers in the parameter's unit, but has one "
+                "of its own."
             )
     return jax.tree.map(lambda x: jnp.asarray(x, float), dict(priors or {}))
 

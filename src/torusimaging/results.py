@@ -14,6 +14,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
+from .distributions import pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
@@ -23,8 +24,11 @@ from .models.samples import LaplaceState, Samples, SampleState
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
 
-# chi^2 per pixel beyond which a fit is called poor: 1e3 pixels scatter by 0.045 about 1.
-POOR = 1.5
+# chi^2 per pixel beyond which a fit is called poor, unless noise may do it (`SURE` sd of chi^2):
+# its uncertainties are too small by an eighth.
+POOR, SURE = 1.25, 5
+# Prior sds between a parameter and the mean of its prior from which they contradict each other.
+FAR = 5
 # Frequencies (rad/Myr) beyond which units must be wrong: the Sun's is 0.07 to 0.08.
 SLOW, FAST = 0.003, 1.5
 
@@ -96,9 +100,16 @@ class Fit:
                 f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc "
                 "(0.02 to 0.2): check the units of pos and vel."
             )
-        if self.chi2_per_pixel > POOR:
+        out += [
+            f"{name} lies {pull:.0f} sd from the mean of its prior: prior and data contradict each "
+            "other."
+            for name, pull in pulls(self.model.given, self.params).items()
+            if pull > FAR
+        ]
+        chi2 = self.chi2_per_pixel
+        if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / self.data["label"].size)):
             out.append(
-                f"chi^2 per pixel is {self.chi2_per_pixel:.3g}: the errors or the model do not "
+                f"chi^2 per pixel is {chi2:.3g}: the errors or the model do not "
                 "describe this map, and the uncertainties are too small."
             )
         return tuple(out)

@@ -21,7 +21,7 @@ from .models.pixels import places_of, read_map
 from .models.samples import LaplaceState, SampleState
 from .priors import Layout
 from .ranks import DRAWS, rank_of
-from .results import POOR, Fit, chi2_per_pixel
+from .results import Fit, chi2_per_pixel
 
 HEIGHTS, SURFACE = (0.25, 0.5, 1.0), 1.1  # kpc
 CHAINS, RETRIES, PRIOR_DRAWS, LONGER = 2, 4, 1000, 4
@@ -29,6 +29,7 @@ SAMPLERS = ("nuts", "laplace", "auto")
 # Share of the draws weighed that makes "auto" content with the normal approximation: with it 68 %
 # and 95 % intervals of the weakest parameters hold what they say, with half of it they do not.
 WORTH = 0.3
+WRONG = 1.5  # chi^2 per pixel beyond which other starts are tried
 
 
 class Problem(NamedTuple):
@@ -134,7 +135,7 @@ def _posterior(problem: Problem, data: dict, rng: np.random.Generator):
     for start in (problem.start, *map(problem.layout.unflatten, problem.others[picks])):
         try:
             best = problem.model.optimize(start, bounds=problem.bounds, **data)
-            if chi2_per_pixel(problem.model, data, best.params) > POOR:
+            if chi2_per_pixel(problem.model, data, best.params) > WRONG:
                 poor.append(best)
             else:
                 return *_draws(problem, data, best.params, seed), ""

@@ -70,12 +70,15 @@ def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
 
 
 def stated_unit(text: str | u.UnitBase | None) -> u.UnitBase | None:
-    """The unit that a file states, in whichever of the usual notations; None if not understood."""
+    """The unit that a file states, in whichever of the usual notations; None where it states none.
+
+    What is not understood is an ``UnrecognizedUnit``: it is not the same as no unit.
+    """
     if text is None or isinstance(text, u.UnitBase):
-        return None if isinstance(text, u.UnrecognizedUnit) else text
+        return text
     for notation in ("generic", "fits", "vounit", "cds"):
         try:
             return u.Unit(text, format=notation)
         except (ValueError, TypeError):
             continue
-    return None
+    return u.UnrecognizedUnit(text)

@@ -38,7 +38,7 @@ def test_bin_from_the_template(folder, capsys):
         (lambda f: f / "none.toml", "there is no configuration"),
         (lambda f: _edit(f, '"MG_FE"', '"MG_EF"'), "no column 'MG_EF'"),
         (lambda f: _edit(f, "[bins]", "[bin]"), "unknown section [bin]; did you mean 'bins'"),
-        (lambda f: _edit(f, '"7.3 kpc", "9.3 kpc"', '"1 kpc", "2 kpc"'), "no star is left after"),
+        (lambda f: _edit(f, "# R = [", 'R = ["1 kpc", "2 kpc"] # ['), "no star is left after"),
         (lambda f: _cut(f), "truncated"),
     ],
 )

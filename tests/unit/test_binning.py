@@ -193,7 +193,7 @@ def test_empty_pixels_are_nan(stars):
         ({"label_err": np.zeros(4000), "s": 0.0}, "infinite weight"),
         ({"pos": np.full(4000, 5e3) * u.kpc}, "no star lies inside the bins"),
         ({"s": -1.0}, "s must be a number of at least 0"),
-        ({"s": "guess"}, "s must be a number, None or 'local'"),
+        ({"s": "guess"}, "s must be a number of at least 0, None or 'local'"),
         ({"moment": "median"}, "moment must be 'mean'"),
         ({"bins": {"pos": BINS["pos"]}}, "bins must be a dictionary"),
         ({"bins": BINS | {"pos": [0, 1]}}, "has no unit"),

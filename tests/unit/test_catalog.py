@@ -1,6 +1,9 @@
 """Catalogues: files of other kinds, bad input, configurations and what is kept of them."""
 
+import re
 import resource
+import warnings
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -176,6 +179,114 @@ def test_joins_are_those_of_every_pair():
         join_rows(left, empty)
 
 
+def test_ids_beyond_fractions_keep_their_figures(tmp_path):
+    """Neighbours above 2^53 are told apart, signed or not, also beside a null."""
+    ids = 4 * 10**18 + np.arange(500)
+    masked = np.ma.array(ids, mask=np.arange(500) == 7)
+    for left, right, n in (
+        (ids, ids.astype(np.uint64), 500),
+        (masked, ids, 499),
+        (ids, np.append(ids.astype(np.uint64), np.uint64(2**63 + 5)), 500),
+    ):
+        rows = join_rows(left, right)
+        assert rows[0].size == n and np.array_equal(ids[rows[0]], np.asarray(right)[rows[1]])
+    with pytest.raises(ValueError, match="whole numbers or texts: as fractions"):
+        join_rows(ids, ids.astype(float))
+    table = stars(500)
+    table["source_id"] = ids
+    left, right = table["source_id", "snr", "mg_fe", "mg_fe_err"], table.copy()
+    right.rename_column("source_id", "sid")
+    right.remove_columns(["snr", "mg_fe", "mg_fe_err"])
+    right = Table(right, masked=True)
+    right["sid"].mask[3] = True
+    for ending, kind in (("fits", "fits"), ("ecsv", "ascii.ecsv"), ("vot", "votable")):
+        paths = [tmp_path / f"{name}.{ending}" for name in ("left", "right")]
+        left.write(paths[0], format=kind)
+        right.write(paths[1], format=kind)
+        sample = catalog.load(
+            config(paths[0])
+            | {"files": [str(p) for p in paths], "join": {"keys": ["source_id", "sid"]}}
+        )
+        assert len(sample) == 499, ending
+
+
+def test_marks_of_missing_values_are_missing(tmp_path):
+    """-9999 and -999 in a table of one's own, whole numbers too; other marks can be named."""
+    table, path = stars(), tmp_path / "stars.fits"
+    table["mg_fe"][:5], table["rv"][5:8], table["dec"][8] = -9999, -999, -9999
+    table["mg_fe"][9] = 99
+    table.write(path)
+    flow = catalog.load(config(path)).flow
+    removed = [flow[f"{name} measured"].removed for name in ("mg_fe", "radial velocity")]
+    assert removed == [5, 3] and flow["ra and dec measured"].removed == 1
+    flow = catalog.load(config(path, missing=[-9999, -999, 99])).flow
+    assert flow["mg_fe measured"].removed == 6
+    assert catalog.load(config(path, missing=[-999])).flow["mg_fe measured"].removed == 0
+
+
+def test_units_that_are_not_understood_or_not_there(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table.write(path)
+    fits.setval(path, "TUNIT3", value="arcsecs", ext=1)
+    with pytest.raises(UnitError, match="'parallax' of .* has the unit 'arcsecs', which is not un"):
+        catalog.load(config(path))
+    half = catalog.load(config(path, units={"parallax": "arcsec"}))
+    np.testing.assert_allclose(half.stars.quantity("parallax").to_value(u.mas)[0] > 900, True)
+    with pytest.raises(ValueError, match="no column 'paralax' in .*; did you mean 'parallax'"):
+        catalog.load(config(path, units={"paralax": "mas"}))
+    with pytest.raises(ValueError, match="no column 'e_dist' in"):
+        catalog.load(config(path, columns=COLUMNS | {"distance_error": "e_dist"}))
+    with pytest.raises(ValueError, match="no column 'snrr' in .*; did you mean 'snr'"):
+        catalog.load(config(path, join={"unique": "source_id", "best": "snrr"}))
+    bare = Table({name: table[name].value for name in table.colnames})
+    bare.write(path, overwrite=True)
+    with pytest.raises(UnitError, match="columns 'ra', 'dec', 'parallax', .* have no unit: give"):
+        catalog.load(config(path))
+
+
+def test_a_distance_of_ones_own_in_a_survey_needs_its_unit(survey, tmp_path):
+    """The survey's units are those of its own columns, not of what stands in for them."""
+    table = Table.read(survey.gaia, hdu=1)
+    table["r_med_geo"] = 1000 / np.abs(table["parallax"].value)
+    table.write(tmp_path / "gaia.fits")
+    settings = {"preset": "apogee-dr17", "columns": {"distance": "r_med_geo"}}
+    settings["files"] = [str(survey.allstar), str(tmp_path / "gaia.fits")]
+    with pytest.raises(UnitError, match="'r_med_geo' of .* has no unit"):
+        catalog.load(settings)
+    assert len(catalog.load(settings | {"units": {"r_med_geo": "pc"}})) > 0
+
+
+def test_errors_of_the_label_in_its_unit(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table["mg_fe"], table["mg_fe_err"] = table["mg_fe"].value * u.Gyr, np.full(300, 20) * u.Myr
+    table.write(path)
+    np.testing.assert_allclose(catalog.load(config(path)).label_err, 0.02)
+    table["mg_fe_err"] = np.full(300, 20) * u.kpc
+    table.write(path, overwrite=True)
+    with pytest.raises(UnitError, match="'mg_fe_err' must have a unit like that of 'mg_fe', Gyr"):
+        catalog.load(config(path))
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "vot"])
+def test_names_as_the_field_writes_them(tmp_path, ending):
+    """A label called [Fe/H], and columns named as computed ones, from table to fit's map."""
+    table, path = stars(), tmp_path / f"stars.{ending}"
+    table.rename_columns(["mg_fe", "mg_fe_err"], ["[Fe/H]", "[Fe/H]_err"])
+    table["z"] = np.arange(300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of names that not every program can read.
+        table.write(path, format={"ecsv": "ascii.ecsv", "vot": "votable"}.get(ending, ending))
+    label = {"name": "[Fe/H]", "error": "[Fe/H]_err"}
+    sample = catalog.load(config(path, label=label, ranges={"z": [10, 1e9]}))
+    written = {p.name: p for p in write_sample(sample, tmp_path / "out")}
+    assert oti.data.read_map(written["map.csv"])["name"] == "[Fe/H]"
+    table = open_table(written["stars.parquet"]).as_table()
+    assert table["z"].unit == u.kpc and table["z_catalog"].min() == 11
+    for name in ("count", "z_kpc"):
+        with pytest.raises(ValueError, match="must not be that of another column"):
+            oti.data.write_map(sample.binned, tmp_path / "map.csv", name)
+
+
 def test_the_best_row_of_each_id_and_the_first_of_equals():
     ids = np.array([5, 3, 5, 3, 5, 9])
     rank = np.array([1.0, 2.0, 7.0, 2.0, 7.0, np.nan])
@@ -222,13 +333,13 @@ def test_missing_columns_and_units(survey, tmp_path):
         catalog.load(settings | {"label": {"name": "MG_FEH"}})
     with pytest.raises(ValueError, match="no column 'X_H'|X_H.*must hold one value a row"):
         catalog.load(settings | {"label": {"name": "X_H"}})
-    with pytest.raises(ValueError, match="APOGEE_ID.* must hold numbers"):
+    with pytest.raises(ValueError, match="APOGEE_ID.* must be real numbers"):
         catalog.load(settings | {"label": {"name": "APOGEE_ID"}})
     with pytest.raises(UnitError, match="'parallax' .*must have a unit like mas, but has K"):
         catalog.load(settings | {"units": {"parallax": "K"}})
     path = tmp_path / "stars.csv"
     stars().write(path, format="ascii.csv")
-    with pytest.raises(UnitError, match=r"column 'ra' .* has no unit: give one in \[units\]"):
+    with pytest.raises(UnitError, match=r"columns 'ra', .* have no unit: give them in \[units\]"):
         catalog.load(config(path))
 
 
@@ -370,13 +481,27 @@ def test_bad_frames_curves_and_selections():
         ({"label": {"scatter": "lokal"}}, "must be 'local', 'global' or a number, but 'lokal'"),
         ({"label": {"scatter": True}}, "label.scatter of .* must be a text or a number, but True"),
         ({"selection": {"prograde": 1}}, "selection.prograde of .* must be true or false"),
-        ({"selection": {"R_g": "8 kpc"}}, "R_g must be a range"),
+        (
+            {"selection": {"R_g": "8 kpc"}},
+            "selection.R_g of .* must be a list, but .8 kpc. was given",
+        ),
         ({"flags": {"STARFLAG": ["BAD"]}}, "STARFLAG has no bit 'BAD'"),
         ({"flags": {"STARFLAG": 9}}, "flags.STARFLAG must be a list of bits"),
         ({"ranges": {"TEFF": [4000]}}, "ranges.TEFF must be a list of two numbers"),
         ({"units": {"ra": "degs"}}, "units.ra is 'degs', which is no unit"),
         ({"files": "stars.fits"}, "files of .* must be a list, but 'stars.fits'"),
         ({"preset": "apogee"}, "preset is 'apogee'"),
+        ({"files": [1, "b.fits"]}, r"files\[0\] of .* must be a text, but 1"),
+        ({"label": {"name": ""}}, "label.name of .* must not be empty"),
+        ({"flags": {"STARFLAG": [[1]]}}, "bit of STARFLAG must be a name or a number 0 to 63"),
+        ({"flags": {"STARFLAG": [float("nan")]}}, "must be a name or a number 0 to 63, not nan"),
+        ({"selection": {"polygon": [1, 2]}}, r"selection.polygon\[0\] of .* must be a list"),
+        ({"selection": {"polygon": [[0, 0], [1], [2, 2]]}}, "three or more vertices"),
+        ({"selection": {"polygon_columns": [1]}}, r"polygon_columns\[0\] of .* must be a text"),
+        ({"selection": {"z_max": ["1 kpc"]}}, "selection.z_max must be a number with a unit|unit"),
+        ({"join": {"keys": [1, 2]}}, r"join.keys\[0\] of .* must be a text"),
+        ({"bins": {"n_z": 2**62}}, "at most 1000000 pixels"),
+        ({"ranges": 3}, r"ranges of .* must be a section, \[ranges\]"),
         ({"label": {"name": 3}}, "label.name of .* must be a text"),
     ],
 )
@@ -404,11 +529,16 @@ def test_templates_are_their_presets_defaults(name, tmp_path):
     """A template says what an empty configuration of its preset means."""
     path = tmp_path / "config.toml"
     path.write_text(catalog.template(name))
+    written = catalog.read_config(path)
+    text = re.sub(r"^# (\w+ = )(?!.*# an example)", r"\1", path.read_text(), flags=re.MULTILINE)
+    path.write_text(text)
     found = catalog.read_config(path)
+    assert str(written.frame) == str(replace(found.frame, name=written.frame.name))
+    assert str(written.selection) == str(found.selection) and written.flags == found.flags
     given = {"preset": name, "files": ["a"]}
     label = {} if catalog.PRESETS[name].label else {"label": {"name": "mg_fe", "error": "e"}}
     default = catalog.read_config(given | label)
-    assert found.frame == default.frame
+    assert str(written.frame) == str(default.frame) and found.scatter == default.scatter
     assert {k: list(v) for k, v in found.flags.items()} == {
         k: list(v) for k, v in default.flags.items()
     }
@@ -454,8 +584,8 @@ def test_maps_round_trip(sample, tmp_path):
         # 17 figures: only the conversion of units rounds.
         a, b = (a.value, b.to_value(unit)) if unit else (a, b)
         np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14)
-    with pytest.raises(ValueError, match="name must be a word"):
-        oti.data.write_map(sample.binned, path, "[Mg/Fe]")
+    with pytest.raises(ValueError, match="name, the label.s column, must be a text"):
+        oti.data.write_map(sample.binned, path, "Mg,Fe")
     with pytest.raises(ValueError, match="no filled pixel"):
         oti.data.write_map(sample.binned | {"counts": 0 * filled}, path)
 

@@ -6,7 +6,8 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, Table
+from astropy.utils.masked import Masked
 
 from torusimaging.data.files import expand, open_table, write_table
 from torusimaging.data.formats import TableError
@@ -19,6 +20,10 @@ TRUE = {
     "name": np.array([f"2M{i:05d}" for i in range(N)]),
     "good": RNG.random(N) > 0.5,
 }
+
+
+STREAM = b"""<VOTABLE version="1.4"><RESOURCE><TABLE><FIELD name="a" datatype="double"/><DATA>
+<BINARY><STREAM href="file:///etc/hostname"/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>"""
 
 
 def write_fits(path):
@@ -91,8 +96,36 @@ def test_missing_values(tmp_path):
     path.write_text("z,n,name\n1.5,,a\n,2,\n")
     got = open_table(path).read(["z", "n", "name"])
     np.testing.assert_array_equal(got["z"], [1.5, np.nan])
-    np.testing.assert_array_equal(got["n"], [np.nan, 2.0])
+    # Whole numbers stay whole.
+    assert got["n"].dtype.kind == "i" and got["n"].tolist() == [None, 2]
     assert list(got["name"]) == ["a", ""]
+
+
+def test_compressed_files_by_their_content(tmp_path):
+    """A gzip file named .fits is unpacked: its bytes are no numbers."""
+    plain = write_fits(tmp_path / "plain.fits")
+    (tmp_path / "odd.fits").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.rename(tmp_path / "odd.fits.gz")
+    for name in ("odd.fits", "odd.fits.gz"):
+        np.testing.assert_array_equal(open_table(tmp_path / name).read(["z"])["z"], TRUE["z"])
+
+
+def test_masked_values_are_missing_on_file(tmp_path):
+    bad = np.array([False, True, False])
+    own = u.def_unit("furlong_of_mine", 201.168 * u.m)
+    columns = {
+        "n": np.ma.array([1, -9999, 2**60 + 1], mask=bad),
+        "x": Masked([1.0, -9999.0, 3.0], mask=bad) * u.kpc,
+        "y": Column([1.0, 2.0, 3.0], unit="pc"),
+        "big": np.arange(3, dtype=">f8") * own,
+    }
+    file = open_table(write_table(tmp_path / "a.parquet", columns))
+    got = file.read(file.names)
+    assert got["n"].tolist() == [1, None, 2**60 + 1]
+    np.testing.assert_array_equal(got["x"], [1, np.nan, 3])
+    assert file.units["y"] == u.pc and file.units["big"].to(u.m) == pytest.approx(201.168)
+    none = write_table(tmp_path / "none.parquet", {"x": np.zeros(0)})
+    assert open_table(none).read(["x"])["x"].size == 0
 
 
 def test_parquet_keeps_units_and_words(tmp_path):
@@ -134,6 +167,10 @@ def test_bad_files(tmp_path):
         ("bad.vot", b"<VOTABLE>", "cannot be read as a votable"),
         ("ragged.csv", b"a,b\n1,2\n3\n", "cannot be read as a CSV"),
         ("empty.csv", b"", "is empty"),
+        ("zip.fits", b"PK\3\4" + bytes(500), "does not begin as one"),
+        ("twice.csv", b"a,b,a\n1,2,3\n", "has two columns 'a'"),
+        ("latin.csv", "a,\xe9\n1,2\n".encode("latin-1"), "cannot be read as a CSV"),
+        ("stream.vot", STREAM, "points to data elsewhere, which are not fetched"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(TableError, match=message):

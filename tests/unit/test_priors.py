@@ -214,6 +214,11 @@ def test_draws_of_a_density_that_may_be_negative(binned):
 RANGE, FLAT = "density_params.ln_rho[1:3]", dist.Uniform(-1.0, 1.0)
 
 
+def test_a_prior_that_the_data_contradict_is_a_problem(binned):
+    fit = oti.fit_map(binned, priors={"pos0": dist.Normal(5.0, 0.1)})
+    assert any("pos0 lies" in text and "contradict" in text for text in fit.problems)
+
+
 def test_bad_priors(fits, binned):
     fit = fits["potential"]
     for text, priors in (
@@ -227,6 +232,9 @@ def test_bad_priors(fits, binned):
             {"label_params.label_vals": dist.Normal(0, 1), "label_params.label_vals[0]": FLAT},
         ),
         ("proper distribution", {"vel0": dist.Poisson(3.0)}),
+        ("with a density, but is a Delta", {"vel0": dist.Delta(0.0)}),
+        ("must have low < high", {"vel0": dist.Uniform(1.0, -1.0)}),
+        ("plain numbers in the parameter's unit", {"pos0": dist.Normal(0 * u.pc, 5 * u.pc)}),
         ("must be a numpyro distribution", {"vel0": 3.0}),
         (
             "proper distribution",

@@ -42,6 +42,15 @@ def test_round_trip(fit, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["fit.nc"]
 
 
+def test_draws_of_one_parameter(fit):
+    names = fit.samples.names
+    np.testing.assert_array_equal(fit.samples["pos0"], fit.samples.draws[:, names.index("pos0")])
+    knots = fit.samples["label_params.label_vals"]
+    assert knots.shape == (len(fit.samples), sum("label_vals[" in name for name in names))
+    with pytest.raises(ValueError, match="samples have no parameter 'label_vals'"):
+        fit.samples["label_vals"]
+
+
 def test_tables(fit):
     summary = fit.summary()
     assert len(summary) == fit.samples.draws.shape[1]

@@ -10,11 +10,13 @@ import pytest
 import torusimaging as oti
 from torusimaging.data.files import write_table
 from torusimaging.data.formats import TableError
+from torusimaging.units import UnitError
 
 BINS = {"pos": np.linspace(-1, 1, 11) * u.kpc, "vel": np.linspace(-50, 50, 9) * u.km / u.s}
 COLUMNS = {"pos": "z", "vel": "vz", "label": "mgfe", "label_err": "mgfe_err"}
 SAME = ("counts", "label", "label_err", "pos_mean", "vel_mean", "s")
 SIZES = (5000, 1, 2999)
+EDGES = [0, 1, 0.5] * u.kpc
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,43 @@ def test_a_bad_file_counts_nothing(stars, folder, tmp_path):
         oti.data.bin_files(tmp_path / "bad.csv", BINS, COLUMNS, skip_bad_files=True)
 
 
+def test_labels_in_other_units_are_converted(stars, tmp_path):
+    """Ages in Gyr and Myr, their errors in either: all in the first file's unit."""
+    half, count = slice(0, 4000), len(stars["z"])
+    for i, (cut, unit, other) in enumerate(
+        ((half, u.Gyr, u.Myr), (slice(4000, count), u.Myr, u.Gyr))
+    ):
+        part = {name: values[cut] for name, values in stars.items()}
+        part |= {"z": part["z"] * u.kpc, "vz": part["vz"] * u.km / u.s}
+        part["mgfe"] = (part["mgfe"] * u.Gyr).to(unit)
+        part["mgfe_err"] = (part["mgfe_err"] * u.Gyr).to(other)
+        write_table(tmp_path / f"{i}.parquet", part)
+    assert_same(oti.data.bin_files(tmp_path, BINS, COLUMNS), in_memory(stars), 1e-10)
+    write_table(tmp_path / "2.parquet", part | {"mgfe_err": part["mgfe_err"].value * u.kpc})
+    with pytest.raises(UnitError, match="'mgfe_err' of .*2.parquet must have a unit like Gyr"):
+        oti.data.bin_files(tmp_path, BINS, COLUMNS)
+
+
+def test_a_file_that_changes_between_passes_is_refused(folder, tmp_path):
+    path = tmp_path / "part.parquet"
+    path.write_bytes((folder / "part-0.parquet").read_bytes())
+    calls = []
+
+    def columns(read):
+        calls.append(1)
+        if len(calls) == 2:
+            path.write_bytes((folder / "part-2.parquet").read_bytes())
+        return read["z"] * u.kpc, read["vz"] * u.km / u.s, read["mgfe"], read["mgfe_err"]
+
+    with pytest.raises(TableError, match="part.parquet has changed while it was read"):
+        oti.data.bin_files(path, BINS, list(COLUMNS.values()), columns, workers=1)
+
+
+def test_marks_of_missing_labels(stars):
+    label = np.where(np.isnan(stars["mgfe"]), -9999.0, stars["mgfe"])
+    assert_same(in_memory(stars | {"mgfe": label}), in_memory(stars), 0)
+
+
 def test_bad_input(folder, tmp_path):
     bin_files, path = oti.data.bin_files, folder / "part-0.parquet"
     plain = write_table(tmp_path / "plain.parquet", {n: np.ones(3) for n in COLUMNS.values()})
@@ -214,6 +253,17 @@ def test_bad_input(folder, tmp_path):
             lambda: bin_files(text, BINS, COLUMNS, column_units=units),
         ),
         ("no star lies inside", lambda: bin_files(path, BINS | {"pos": [50, 51] * u.kpc}, COLUMNS)),
+        (
+            "column_units names 'Z', .*did you mean 'z'",
+            lambda: bin_files(plain, BINS, COLUMNS, column_units={"Z": u.kpc}),
+        ),
+        ("must name files or folders, but ''", lambda: bin_files("", BINS, COLUMNS)),
+        ("must name files or folders, but 5", lambda: bin_files(5, BINS, COLUMNS)),
+        ("must give names, but 3", lambda: bin_files(path, BINS, COLUMNS | {"pos": 3})),
+        ("s must be a number", lambda: bin_files(path, BINS, COLUMNS, s=[1])),
+        ("must return .pos, vel", lambda: bin_files(path, BINS, ["z"], lambda read: None)),
+        ("fails on .*part-0.*KeyError", lambda: bin_files(path, BINS, ["z"], lambda c: c["q"])),
+        ("edge 2 is 0.5 after 1", lambda: bin_files(path, BINS | {"pos": EDGES}, COLUMNS)),
         ("client must be", lambda: bin_files(path, BINS, COLUMNS, client="tcp://127.0.0.1:1")),
     ):
         with pytest.raises(ValueError, match=message):

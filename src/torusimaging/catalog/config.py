@@ -20,26 +20,27 @@ from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
 FLAGS = {"tutorial": TUTORIAL, "horta24": HORTA24, "none": {}}
 LENGTH, SPEED, ANGLE = u.kpc, KMS, u.deg
 ROLES = (*UNITS, "ra_error", "dec_error")
-# The keys of each section and the kind of their values: a unit for quantities.
+# The keys of each section and the kind of their values: a unit for quantities, a list for lists.
 SCHEMA: Mapping[str, Mapping[str, object]] = {
-    "": {"preset": str, "files": list, "output": str},
+    "": {"preset": str, "files": [str], "output": str, "missing": [float]},
     "columns": dict.fromkeys(ROLES, str),
     "units": {},  # any column
-    "join": {"keys": list, "unique": str, "best": str, "hdus": list},
+    "join": {"keys": [str], "unique": str, "best": str, "hdus": [int]},
     "label": {"name": str, "error": str, "scatter": (str, float)},
     "flags": {"preset": str},  # and any flag
-    "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": SPEED}
+    "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": [SPEED]}
     | dict.fromkeys(("galcen_ra", "galcen_dec", "roll"), ANGLE),
-    "selection": {"preset": str, "R": LENGTH, "v_circ": SPEED, "v_circ_slope": SLOPE}
+    "selection": {"preset": str, "R": [LENGTH], "v_circ": SPEED, "v_circ_slope": SLOPE}
     | {"v_circ_radius": LENGTH, "v_circ_at": str, "parallax_over_error": float}
-    | {"R_g": LENGTH, "prograde": bool}
+    | {"R_g": [LENGTH], "prograde": bool}
     | dict.fromkeys(("y_max", "z_max", "dR_max", "Lz_radius"), LENGTH)
     | {"vz_max": SPEED, "vR_max": SPEED, "Lz_spread": float}
-    | {"polygon": list, "polygon_columns": list},
+    | {"polygon": [[float]], "polygon_columns": [str]},
     "ranges": {},  # any column
     "bins": {"z_max": LENGTH, "vz_max": SPEED, "n_z": int, "n_vz": int},
 }
 OPEN = ("units", "flags", "ranges")
+MOST_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -97,22 +98,28 @@ def _check(section: str, entries: Mapping, name: str) -> None:
         where = f"{section}.{key}" if section else key
         if key in kinds:
             _check_kind(where, value, kinds[key], name)
+        elif not section and key in SCHEMA:
+            raise ValueError(f"{key} of {name} must be a section, [{key}], not {value!r}.")
         elif section not in OPEN:
             known = [*kinds, *(SCHEMA if not section else ())]
             raise ValueError(f"{name} has an unknown key {where}{_nearest(key, known)}")
 
 
 def _check_kind(where: str, value: object, kind: object, name: str) -> None:
+    if isinstance(kind, list):
+        if not isinstance(value, list):
+            raise ValueError(f"{where} of {name} must be a list, but {value!r} was given.")
+        for k, part in enumerate(value):
+            _check_kind(f"{where}[{k}]", part, kind[0], name)
+        return
     if isinstance(kind, u.UnitBase):
-        for part in value if isinstance(value, list) else [value]:
-            _quantity(where, part, kind)
+        _quantity(where, value, kind)
         return
     kinds = kind if isinstance(kind, tuple) else (kind,)
     # TOML and JSON tell true from 1, as Python does not.
     if type(value) in kinds or (float in kinds and type(value) is int):
         return
-    words = {str: "a text", list: "a list", float: "a number", int: "a whole number"}
-    words[bool] = "true or false"
+    words = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}
     allowed = " or ".join(words[k] for k in kinds)
     raise ValueError(f"{where} of {name} must be {allowed}, but {value!r} was given.")
 
@@ -153,6 +160,9 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
     if "files" not in top:
         raise ValueError(f"{name} must name its files, such as files = ['stars.fits'].")
     label = sections.get("label", {})
+    for key in ("name", "error"):
+        if label.get(key) == "":
+            raise ValueError(f"label.{key} of {name} must not be empty.")
     if "name" in label:
         chosen = label["name"], label.get("error")
     elif preset.label:
@@ -166,7 +176,7 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
             raise UnitError(f"units.{column} is {unit!r}, which is no unit.") from None
     return Config(
         preset=preset,
-        files=tuple(folder / Path(f).expanduser() for f in top["files"]),
+        files=tuple(_path(folder, f) for f in top["files"]),
         label=chosen,
         scatter=_scatter(label.get("scatter", "local")),
         units=sections.get("units", {}),
@@ -174,9 +184,17 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         frame=_frame(sections, preset),
         selection=_selection(sections, preset),
         bins=_bins(sections.get("bins", {})),
-        output=folder / top.get("output", "oti-bin"),
+        output=_path(folder, top.get("output", "oti-bin")),
         tree=tree,
     )
+
+
+def _path(folder: Path, given: str) -> Path:
+    """A path of the configuration: relative to its folder."""
+    try:
+        return folder / Path(given).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{given!r} is no path: {error}") from None
 
 
 def _preset(preset: Preset, sections: dict) -> Preset:
@@ -185,6 +203,8 @@ def _preset(preset: Preset, sections: dict) -> Preset:
     changes |= {k: join[k] for k in ("unique", "best") if k in join}
     if len(changes.get("keys", ())) not in (0, 2):
         raise ValueError(f"join.keys must be two columns, one a file, not {join['keys']}.")
+    if "missing" in sections[""]:
+        changes["missing"] = tuple(sections[""]["missing"])
     columns = dict(preset.columns) | sections.get("columns", {})
     return replace(preset, columns=columns, **changes)
 
@@ -238,14 +258,18 @@ def _frame(sections: dict, preset: Preset) -> Frame:
     usual = _published(sections) or preset.frame
     frame = _choice("frame.preset", entries.pop("preset", usual), FRAMES)
     units = SCHEMA["frame"]
-    values = {k: _quantity_of(f"frame.{k}", v, units[k]) for k, v in entries.items()}
+    values = {k: _value(f"frame.{k}", v, units[k]) for k, v in entries.items()}
     return replace(frame, name=f"{frame.name}, changed", **values) if values else frame
 
 
-def _quantity_of(where: str, value, unit) -> u.Quantity:
+def _value(where: str, value, kind):
+    """A checked value as the frame or selection takes it."""
+    if isinstance(kind, u.UnitBase):
+        return _quantity(where, value, kind)
     if isinstance(value, list):
-        return u.Quantity([_quantity(where, part, unit) for part in value])
-    return _quantity(where, value, unit)
+        parts = tuple(_value(where, part, kind[0]) for part in value)
+        return u.Quantity(parts) if isinstance(kind[0], u.UnitBase) else parts
+    return value
 
 
 def _selection(sections: dict, preset: Preset) -> Selection:
@@ -253,16 +277,7 @@ def _selection(sections: dict, preset: Preset) -> Selection:
     name = entries.pop("preset", preset.selection)
     base = _choice("selection.preset", name, SELECTIONS)
     kinds = SCHEMA["selection"]
-    values = {
-        k: _quantity_of(f"selection.{k}", v, kinds[k])
-        if isinstance(kinds[k], u.UnitBase)
-        else tuple(map(tuple, v))
-        if k == "polygon"
-        else tuple(v)
-        if isinstance(v, list)
-        else v
-        for k, v in entries.items()
-    }
+    values = {k: _value(f"selection.{k}", v, kinds[k]) for k, v in entries.items()}
     curve = {"v_circ": "v0", "v_circ_slope": "slope", "v_circ_radius": "R_ref", "v_circ_at": "at"}
     changes = {new: values.pop(old) for old, new in curve.items() if old in values}
     if changes:
@@ -288,6 +303,8 @@ def _bins(entries: dict) -> dict[str, u.Quantity]:
     for key, value in {"z_max": z_max, "vz_max": vz_max, "n_z": n_z, "n_vz": n_vz}.items():
         if not value > 0:
             raise ValueError(f"bins.{key} must be positive, but {value} was given.")
+    if n_z * n_vz > MOST_PIXELS:
+        raise ValueError(f"bins must have at most {MOST_PIXELS} pixels, not {n_z} x {n_vz}.")
     return {
         "pos": np.linspace(-1, 1, n_z + 1) * z_max,
         "vel": np.linspace(-1, 1, n_vz + 1) * vz_max,

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..data.fitsfile import check_whole
+from ..data.formats import TableError
+from ..writing import in_use
 from .presets import PRESETS
 
 SDSS = "https://data.sdss.org/sas"
@@ -58,6 +61,13 @@ DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
                 "the SDSS archive",
             ),
         ),
+        "sdss-v-dr20": (
+            Download(
+                "astraAllStarASPCAP-0.8.1.fits.gz",
+                f"{SDSS}/dr20/spectro/astra/0.8.1/summary/astraAllStarASPCAP-0.8.1.fits.gz",
+                "the SDSS archive",
+            ),
+        ),
     }
 )
 
@@ -84,31 +94,42 @@ def fetch(
 
     What has arrived of a file is kept as ``NAME.part``, from which the next call goes on.
 
-    Raises ``ValueError`` for a preset without public files, ``RuntimeError`` where pooch is
-    missing, and ``OSError``, saying what to download by hand and where to put it, where the
-    archive cannot be reached or the connection breaks.
+    Raises ``ValueError`` for a preset without public files and for a file that is there but is
+    not whole, ``RuntimeError`` where pooch is missing, and ``OSError``, saying what to download by
+    hand and where to put it, where the archive cannot be reached, the connection breaks, or
+    something else arrives than a FITS file.
     """
     if name not in DOWNLOADS:
         known = f"known: {', '.join(DOWNLOADS)}"
         if name in PRESETS and PRESETS[name].files:
             files = " and ".join(PRESETS[name].files)
-            raise ValueError(f"{name} cannot be fetched: download {files} by hand ({known}).")
+            raise ValueError(f"{name} cannot be fetched ({known}): {files}, {PRESETS[name].where}.")
         raise ValueError(f"there are no public files {name!r} ({known}).")
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    files, by_hand = [], []
+    files, by_hand, failed = [], [], []
     for item in DOWNLOADS[name]:
         path = folder / item.name
         url = f"{mirror.rstrip('/')}/{item.name}" if mirror else item.url
-        if not path.exists() and url is None:
+        if path.exists():
+            check_whole(path)
+        elif url is None:
             by_hand.append(
                 f"{item.name} has no fixed address: download it from {item.where} and put it into "
                 f"{folder.resolve()}."
             )
             continue
-        if not path.exists():
-            _download(url, path, progress)
+        else:
+            try:
+                with in_use(path):
+                    _download(url, path, progress)
+            except OSError as error:
+                failed.append(str(error))
+                continue
         files.append(path)
+    if failed:
+        # Offline a person wants to hear of all files at once.
+        raise OSError(" ".join([*failed, *by_hand]))
     return Fetched(tuple(files), tuple(by_hand))
 
 
@@ -129,9 +150,11 @@ def _download(url: str, path: Path, progress: bool) -> None:
     except (requests.RequestException, ConnectionError, TimeoutError) as error:
         part = _part(path)
         done = f" after {part.stat().st_size} bytes, which are kept" if part.exists() else ""
+        # The libraries' own errors are pages long.
+        kind = type(error).__name__ if error.args and not isinstance(error.args[0], str) else error
         raise OSError(
-            f"{url} could not be downloaded{done} ({type(error).__name__}): run the command again, "
-            f"or download the file by hand and put it into {path.parent.resolve()}."
+            f"{url} could not be downloaded{done} ({str(kind).rstrip('.')}): run the command again,"
+            f" or download the file by hand and put it into {path.parent.resolve()}."
         ) from None
     finally:
         logger.setLevel(level)
@@ -158,6 +181,13 @@ class _Resume:
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": self.tag.read_text()}
         with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as reply:
+            other = reply.status_code == 206 and not reply.headers.get(
+                "Content-Range", ""
+            ).startswith(f"bytes {start}-")
+            if start and (reply.status_code == 416 or other):
+                # What is here is no beginning of the file there, or all of it: begin anew.
+                self.tag.unlink()
+                return self(url, output_file, pooch)
             reply.raise_for_status()
             if reply.status_code != 206:
                 start = 0
@@ -167,6 +197,12 @@ class _Resume:
         size = self.part.stat().st_size
         if total and size != total:
             raise ConnectionError(f"{size} of {total} bytes arrived.")
+        try:
+            check_whole(self.part)
+        except TableError:
+            self.part.unlink()
+            self.tag.unlink(missing_ok=True)
+            raise ConnectionError("what arrived is no whole FITS file.") from None
         os.replace(self.part, output_file)
         self.tag.unlink(missing_ok=True)
 

@@ -160,7 +160,7 @@ def bit(flag: str, name: str | int) -> int:
     """
     if isinstance(name, str):
         return _number(flag, name)
-    if isinstance(name, bool) or int(name) != name or not 0 <= name <= 63:
+    if not isinstance(name, int | np.integer) or isinstance(name, bool) or not 0 <= name <= 63:
         raise ValueError(f"a bit of {flag} must be a name or a number 0 to 63, not {name!r}.")
     return int(name)
 
@@ -191,6 +191,8 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
     Returns a boolean array, shape (n_stars,).  Raises ``ValueError`` for unknown bits and for
     values that are no whole numbers: a missing flag is no clean star.
     """
+    if np.ma.getmaskarray(values).any():
+        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
     values = np.asarray(values)
     if values.dtype.kind == "f":
         bad = ~(np.isfinite(values) & (values == np.trunc(values)))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+EXACT = 2**53  # from here on float64 has no longer every whole number
+
 
 def join_rows(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows of an inner join, as indices into `left` and `right`, shape (n_joined,) each.
@@ -13,7 +15,7 @@ def join_rows(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     A key that occurs a times on the left and b times on the right gives a b rows.  The rows are in
     the order of `left`, and of `right` for each of them.  Raises ``ValueError`` for keys of
-    different kinds.
+    different kinds, and for fractions, which cannot tell Gaia's numbers apart.
     """
     a, b = _codes(left, right)
     order = np.argsort(b, kind="stable")
@@ -54,6 +56,7 @@ def repeated(ids: np.ndarray) -> tuple[object, int] | None:
 
 def _codes(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers that are equal where the keys are; -1 for a key that matches nothing."""
+    masks = [np.ma.getmaskarray(keys) for keys in (left, right)]
     left, right = (np.asarray(keys) for keys in (left, right))
     texts = [keys.dtype.kind in "SUO" for keys in (left, right)]
     if texts[0] != texts[1]:
@@ -62,8 +65,8 @@ def _codes(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         )
     n = left.size
     if not texts[0]:
-        both = np.concatenate([left, right])
-        valid = np.isfinite(both) if both.dtype.kind == "f" else np.ones(both.size, bool)
+        whole = [_whole(keys) for keys in (left, right)]
+        both, valid = (np.concatenate(parts) for parts in zip(*whole, strict=True))
         codes = np.unique(both, return_inverse=True)[1]
     else:
         words = _words(left, right)
@@ -72,8 +75,24 @@ def _codes(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         codes = np.empty(order.size, np.int64)
         codes[order] = np.append(0, np.cumsum(new))[: order.size]
         valid = np.any(words != 0, axis=1)
-    codes = np.where(valid, codes, -1)
+    codes = np.where(valid & ~np.concatenate(masks), codes, -1)
     return codes[:n], codes[n:]
+
+
+def _whole(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys as int64, and which of them are numbers that it holds."""
+    valid = np.ones(keys.size, dtype=bool)
+    if keys.dtype.kind == "f":
+        valid = np.isfinite(keys)
+        keys = np.where(valid, keys, 0)
+        if np.any((np.abs(keys) >= EXACT) | (keys != np.trunc(keys))):
+            raise ValueError(
+                "the keys of a join must be whole numbers or texts: as fractions, Gaia's numbers "
+                "lose figures."
+            )
+    elif keys.dtype.kind == "u":
+        valid = keys <= np.iinfo(np.int64).max
+    return keys.astype(np.int64), valid
 
 
 def _words(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -56,12 +56,13 @@ class Preset:
     extra : further columns kept where the files have them
     source : where the names come from
     units : whether columns without a unit in the file have the documented one, `UNITS`
+    where : where its files are, in words
     """
 
     name: str
     title: str
     files: tuple[str, ...] = ()
-    hdus: tuple[int | None, ...] = (None,)
+    hdus: tuple[int | None, ...] = ()
     keys: tuple[str, ...] = ()
     unique: str | None = None
     best: str | None = None
@@ -75,6 +76,7 @@ class Preset:
     extra: tuple[str, ...] = ()
     source: str = ""
     units: bool = True
+    where: str = ""
 
     def column(self, role: str) -> str:
         """The column of a role."""
@@ -99,6 +101,7 @@ APOGEE_DR17 = Preset(
     selection="tutorial",
     extra=("APOGEE_ID", "TEFF", "LOGG", "FE_H", "SNR"),
     source="the published tutorial; bit names: the SDSS DR17 page 'APOGEE Bitmasks'",
+    where="`oti fetch apogee-dr17` downloads it or says where it is",
 )
 # Gaia's EDR3 astrometry, which is that of DR3, is in the spectroscopic file, too.
 APOGEE_DR17_ALONE = replace(
@@ -124,6 +127,7 @@ APOGEE_DR17_ALONE = replace(
         }
     ),
     source="the SDSS DR17 data model of allStar",
+    where="`oti fetch apogee-dr17-alone` downloads it",
 )
 GALAH_DR4 = Preset(
     name="galah-dr4",
@@ -143,6 +147,7 @@ GALAH_DR4 = Preset(
     selection="galah-dr4",
     extra=("teff", "logg", "fe_h", "snr_px_ccd3"),
     source="the survey's page 'Table Schema' of DR4",
+    where="download it from https://www.galah-survey.org/dr4/the_catalogues",
 )
 _ASTRA = MappingProxyType(
     {
@@ -173,11 +178,15 @@ def _astra(release: str, version: str) -> Preset:
         flags=MappingProxyType({"flag_bad": "any", "mg_h_flags": "any", "fe_h_flags": "any"}),
         extra=("teff", "logg", "fe_h", "snr"),
         source="the source of astra (models of sources and of ASPCAP) and code that reads the file",
+        where=f"`oti fetch sdss-v-{release}` downloads it",
     )
 
 
 GENERIC = Preset(
-    name="generic", title="a table with columns named in the configuration", units=False
+    name="generic",
+    title="a table with columns named in the configuration",
+    missing=(-9999.0, -999.0),
+    units=False,
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -187,7 +196,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             APOGEE_DR17_ALONE,
             GALAH_DR4,
             _astra("dr19", "0.6.0"),
-            _astra("dr20", "0.8.0"),
+            _astra("dr20", "0.8.1"),
             GENERIC,
         )
     }

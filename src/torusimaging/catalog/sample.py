@@ -10,10 +10,11 @@ import numpy as np
 from astropy.table import Table
 
 from ..data.binning import get_binned_label
+from ..units import UnitError
 from .config import Config, read_config
 from .errors import VerticalErrors, correlation_names, vertical_errors
 from .frames import Frame, Galactocentric, to_galactocentric
-from .stars import Stars
+from .stars import Stars, as_floats
 from .tables import Request, read_stars
 
 CORRELATIONS = correlation_names()
@@ -67,11 +68,19 @@ class Sample:
     @property
     def table(self) -> Table:
         """The stars with their own and the computed columns, as an Astropy table."""
-        table = self.stars.table
-        for name, values in self.derived.items():
-            table[name] = values
-        table.meta |= self.meta
-        return table
+        return Table(self.columns, meta=self.meta, copy=False)
+
+    @property
+    def columns(self) -> dict[str, u.Quantity | np.ndarray]:
+        """The catalogue's columns, those named as a computed one as NAME_catalog, and these."""
+        derived, units = self.derived, self.stars.units
+        own = {
+            f"{name}_catalog" if name in derived else name: values * units[name]
+            if name in units
+            else values
+            for name, values in self.stars.columns.items()
+        }
+        return own | derived
 
     def describe(self) -> str:
         """The sample in a few lines: stars, pixels, scatter, errors and frame."""
@@ -129,10 +138,12 @@ def load(
     progress("transforming")
     places = to_galactocentric(config.frame, *_observables(stars))
     places = places.take(stars.apply(config.selection.space_cuts(places)))
+    if config.label[1] is not None:
+        stars.columns[config.label[1]] = _label_error(stars, *config.label)
     places = places.take(stars.apply(_label_cuts(stars, config.label)))
     errors = _errors(stars, config.frame)
     progress("binning")
-    label, label_err = (None if c is None else _floats(stars, c) for c in config.label)
+    label, label_err = (None if c is None else as_floats(stars.columns, c) for c in config.label)
     binned = get_binned_label(
         places.z, places.v_z, label, dict(config.bins), label_err=label_err, s=config.scatter
     )
@@ -142,11 +153,14 @@ def load(
 def measured(
     stars: Stars, parallax_over_error: float | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The cuts of stars whose distance or velocity is not known, for `Stars.apply`.
+    """The cuts of stars whose place or velocity is not known, for `Stars.apply`.
 
-    A parallax must be positive, and with `parallax_over_error` at least that multiple of its
-    error; a distance must be positive; proper motions and the radial velocity must be finite.
+    Positions must be finite, a parallax positive, and with `parallax_over_error` at least that
+    multiple of its error; a distance must be positive; proper motions and the radial velocity must
+    be finite.
     """
+    near = np.abs(stars.values("dec")) <= 90
+    yield "ra and dec measured", np.isfinite(stars.values("ra")) & near
     yield f"{stars.distance} > 0", stars.values(stars.distance) > 0
     if parallax_over_error is not None:
         ratio = stars.values("parallax") / stars.values("parallax_error")
@@ -157,17 +171,26 @@ def measured(
 
 
 def _label_cuts(stars: Stars, label: tuple[str, str | None]) -> Iterator[tuple[str, np.ndarray]]:
-    yield f"{label[0]} measured", np.isfinite(_floats(stars, label[0]))
+    yield f"{label[0]} measured", np.isfinite(as_floats(stars.columns, label[0]))
     if label[1] is not None:
-        error = _floats(stars, label[1])
+        error = stars.columns[label[1]]
         yield f"{label[1]} measured", np.isfinite(error) & (error >= 0)
 
 
-def _floats(stars: Stars, name: str) -> np.ndarray:
-    values = stars.columns[name]
-    if values.dtype.kind not in "iuf":
-        raise ValueError(f"column '{name}' must hold numbers, but holds {values.dtype}.")
-    return np.asarray(values, dtype=float)
+def _label_error(stars: Stars, label: str, error: str) -> np.ndarray:
+    """The label's error in the label's unit, which becomes the column's."""
+    values, unit = as_floats(stars.columns, error), stars.units.get(label)
+    own = stars.units.get(error)
+    if own is None or unit is None or own == unit:
+        return values
+    try:
+        values = own.to(unit, values)
+    except u.UnitConversionError:
+        raise UnitError(
+            f"column '{error}' must have a unit like that of '{label}', {unit}, but has {own}."
+        ) from None
+    stars.units[error] = unit
+    return values
 
 
 def _request(config: Config) -> Request:

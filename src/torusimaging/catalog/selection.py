@@ -14,6 +14,7 @@ import numpy as np
 
 from ..units import internal
 from .frames import KMS, Galactocentric
+from .stars import as_floats
 
 SLOPE = KMS / u.kpc
 
@@ -126,9 +127,12 @@ class Selection:
         if (self.Lz_spread is None) != (self.Lz_radius is None):
             raise ValueError("Lz_spread and Lz_radius must be given together.")
         if self.polygon is not None:
-            points = np.asarray(self.polygon, dtype=float)
-            if points.ndim != 2 or points.shape[0] < 3 or points.shape[1] != 2:
+            if len(self.polygon) < 3 or any(len(vertex) != 2 for vertex in self.polygon):
                 raise ValueError("polygon must have three or more vertices (x, y).")
+            if len(self.polygon_columns) != 2:
+                raise ValueError(
+                    f"polygon_columns must be two columns, not {self.polygon_columns}."
+                )
 
     @property
     def columns(self) -> list[str]:
@@ -139,9 +143,10 @@ class Selection:
     def column_cuts(self, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         """The cuts on the catalogue's columns: names and masks of the stars kept."""
         for name, (low, high) in self.ranges.items():
-            yield f"{low:g} < {name} < {high:g}", (columns[name] > low) & (columns[name] < high)
+            values = as_floats(columns, name)
+            yield f"{low:g} < {name} < {high:g}", (values > low) & (values < high)
         if self.polygon is not None:
-            x, y = (np.asarray(columns[name], dtype=float) for name in self.polygon_columns)
+            x, y = (as_floats(columns, name) for name in self.polygon_columns)
             yield f"polygon in {', '.join(self.polygon_columns)}", inside(self.polygon, x, y)
 
     def space_cuts(self, stars: Galactocentric) -> Iterator[tuple[str, np.ndarray]]:

@@ -7,6 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, Table
 
+from ..data.formats import filled
 from .cuts import CutFlow
 from .flags import ANY, is_set
 
@@ -42,7 +43,7 @@ class Stars:
 
     def values(self, role: str) -> np.ndarray:
         """The column of a role as float64."""
-        return np.asarray(self.columns[self.roles.get(role, role)], dtype=float)
+        return as_floats(self.columns, self.roles.get(role, role))
 
     def quantity(self, role: str) -> u.Quantity:
         """The column of a role with its unit."""
@@ -82,3 +83,11 @@ class Stars:
             [Column(v, name=k, unit=self.units.get(k)) for k, v in self.columns.items()],
             copy=False,
         )
+
+
+def as_floats(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column as float64; a ``ValueError`` that names one that holds no numbers."""
+    try:
+        return filled(columns[name])
+    except ValueError as error:
+        raise ValueError(f"column '{name}' {error}.") from None

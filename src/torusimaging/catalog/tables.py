@@ -1,6 +1,5 @@
 """Catalogue files to stars: only the columns needed, joined, and each star once."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ import astropy.units as u
 import numpy as np
 
 from ..data.files import TableFile, open_table
+from ..data.formats import filled, nearest
 from ..units import UnitError
 from .cuts import CutFlow
-from .join import best_rows, join_rows, repeated
-from .presets import ERRORS, NEEDED, OPTIONAL, UNITS, Preset
+from .join import EXACT, best_rows, join_rows, repeated
+from .presets import ERRORS, NEEDED, OPTIONAL, PRESETS, UNITS, Preset
 from .stars import Stars
 
 
@@ -54,7 +54,9 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     """
     preset = request.preset
     paths = _checked_files(files, preset)
-    hdus = preset.hdus if len(preset.hdus) == len(paths) else (None,) * len(paths)
+    hdus = preset.hdus or (None,) * len(paths)
+    if len(hdus) != len(paths):
+        raise ValueError(f"hdus must be one a file, but {hdus} for {len(paths)} files were given.")
     tables = [open_table(path, hdu) for path, hdu in zip(paths, hdus, strict=True)]
     wanted = _columns(tables, request)
     units = _units(tables, wanted, request)
@@ -63,6 +65,9 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
         for k, (table, names) in enumerate(zip(tables, wanted, strict=True))
     ]
     flow = CutFlow()
+    for table, part in zip(tables, data, strict=True):
+        if next(iter(part.values())).size == 0:
+            raise ValueError(f"{table.path} has no rows.")
     n = next(iter(data[0].values())).shape[0]
     flow.start(f"rows of {tables[0].path.name}", n)
     rows = [np.arange(n)]
@@ -82,13 +87,13 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
         keep = _unique(flow, part, name, columns, places, preset, tables)
         places = {k: index[keep] for k, index in places.items()}
     out = {name: part[name][places[id(part)]] for name, (part, _) in columns.items()}
-    _drop_missing(out, preset)
+    out = {name: _without_missing(values, preset.missing, name) for name, values in out.items()}
     _add_ratio(out, request)
     return Stars(out, units, preset.columns, flow)
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
-    paths = [Path(f).expanduser() for f in files]
+    paths = [Path(f) for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:
         names = f" ({' and '.join(preset.files)})" if preset.files else ""
@@ -97,7 +102,8 @@ def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
         )
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"there is no file {path}.")
+            where = f"; {preset.where}" if path.name in preset.files and preset.where else ""
+            raise FileNotFoundError(f"there is no file {path}{where}.")
     if n == 2 and paths[0].resolve() == paths[1].resolve():
         raise ValueError(f"{paths[0]} is given twice: the two files of a join must differ.")
     return paths
@@ -120,7 +126,15 @@ def _columns(tables: list[TableFile], request: Request) -> list[list[str]]:
         needed += [name] if name in names else _parts_of_ratio(name, names) or [name]
     optional = [preset.column(role) for role in (*ERRORS, *OPTIONAL, "distance_error")]
     optional += [*preset.extra, *([preset.best] if preset.best else [])]
+    # What the survey's files may lack, a user who names it expects.
+    own = PRESETS.get(preset.name, preset)
+    needed += [
+        name for role, name in preset.columns.items() if name not in (role, own.column(role))
+    ]
+    needed += [preset.best] if preset.best and preset.best != own.best else []
     for name in needed:
+        _require(tables, name)
+    for name in request.units or {}:
         _require(tables, name)
     chosen = dict.fromkeys([*needed, *(name for name in optional if name in names)])
     out: list[list[str]] = [[] for _ in tables]
@@ -138,11 +152,8 @@ def _kinematics(preset: Preset) -> tuple[str, ...]:
 def _require(tables: list[TableFile], name: str) -> None:
     known = [known for table in tables for known in table.names]
     if name not in known:
-        lower = {other.lower(): other for other in known}
-        close = difflib.get_close_matches(name.lower(), lower, 1, 0.5)
-        hint = f"; did you mean '{lower[close[0]]}'?" if close else "."
         where = " or ".join(str(table.path) for table in tables)
-        raise ValueError(f"there is no column '{name}' in {where}{hint}")
+        raise ValueError(f"there is no column '{name}' in {where}{nearest(name, known) or '.'}")
 
 
 def _units(
@@ -156,24 +167,35 @@ def _units(
             unit = u.Unit(given[name]) if name in given else table.units.get(name)
             if unit is not None:
                 out[name] = unit
+    own, missing = PRESETS.get(preset.name, preset), []
     for role, text in UNITS.items():
         name = preset.column(role)
         k = next((k for k, names in enumerate(wanted) if name in names), None)
         if k is None:
             continue
-        if name not in out:
-            if not preset.units:
-                raise UnitError(
-                    f"column '{name}' of {tables[k].path} has no unit: give one in [units], such "
-                    f"as {name} = '{text}'."
-                )
+        if name not in out and preset.units and name == own.column(role):
             out[name] = u.Unit(text)
-        if not out[name].is_equivalent(u.Unit(text)):
+        if name not in out:
+            missing.append((name, tables[k].path, text))
+        elif isinstance(out[name], u.UnrecognizedUnit):
+            raise UnitError(
+                f"column '{name}' of {tables[k].path} has the unit '{out[name]}', which is not "
+                f"understood: give one in [units], such as '{name}' = '{text}'."
+            )
+        elif not out[name].is_equivalent(u.Unit(text)):
             raise UnitError(
                 f"column '{name}' of {tables[k].path} must have a unit like {text}, but has "
-                f"{out[name]}."
+                f"{out[name] if str(out[name]) else 'none'}."
             )
-    return out
+    if missing:
+        names = ", ".join(f"'{name}'" for name, _, _ in missing)
+        examples = ", ".join(f"'{name}' = '{text}'" for name, _, text in missing)
+        raise UnitError(
+            f"column{'s' * (len(missing) > 1)} {names} of {missing[0][1]} "
+            f"{'have' if len(missing) > 1 else 'has'} no unit: give them in [units], such as "
+            f"{examples}."
+        )
+    return {name: unit for name, unit in out.items() if not isinstance(unit, u.UnrecognizedUnit)}
 
 
 def _count_join(flow: CutFlow, n: int, tables: list[TableFile], preset: Preset) -> None:
@@ -188,13 +210,13 @@ def _count_join(flow: CutFlow, n: int, tables: list[TableFile], preset: Preset) 
 
 def _unique(flow, part, name, columns, places, preset: Preset, tables) -> np.ndarray:
     """The joined rows to keep: those with an id, each once."""
-    ids = np.asarray(part[name])[places[id(part)]]
+    ids = part[name][places[id(part)]]
     kept = np.flatnonzero(_known(ids))
     flow.count(f"{name} known", kept.size)
-    ids = ids[kept]
+    ids = np.asarray(ids[kept])
     if preset.best and preset.best in columns:
         other, best = columns[preset.best]
-        rank = other[best][places[id(other)]][kept]
+        rank = _rank(other[best][places[id(other)]][kept], best)
         step = f"{name} unique, highest {best}"
     else:
         again = repeated(ids)
@@ -212,7 +234,7 @@ def _unique(flow, part, name, columns, places, preset: Preset, tables) -> np.nda
 def _known(ids: np.ndarray) -> np.ndarray:
     """Whether ids name a star: positive numbers, or texts that are not empty."""
     if ids.dtype.kind in "iu":
-        return ids > 0
+        return np.ma.filled(ids > 0, False)
     if ids.dtype.kind == "f":
         raise ValueError(
             "an id must be a whole number or a text: as a fraction, Gaia's numbers lose figures."
@@ -220,12 +242,29 @@ def _known(ids: np.ndarray) -> np.ndarray:
     return np.char.str_len(ids.astype(str)) > 0
 
 
-def _drop_missing(columns: dict[str, np.ndarray], preset: Preset) -> None:
-    """Turn the survey's marks of missing values into NaN, in place."""
-    for values in columns.values():
-        if values.dtype.kind == "f":
-            for mark in preset.missing:
-                values[values == mark] = np.nan
+def _rank(values: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return filled(values)
+    except ValueError as error:
+        raise ValueError(f"column '{name}', by which the best row is chosen, {error}.") from None
+
+
+def _without_missing(values: np.ndarray, marks: tuple[float, ...], name: str) -> np.ndarray:
+    """A plain column, with NaN for what is masked or has one of the marks of a missing value."""
+    if values.dtype.kind not in "iuf":
+        return np.asarray(values)
+    missing = np.ma.getmaskarray(values) | np.isin(values, marks)
+    values = np.array(values)
+    if not missing.any():
+        return values
+    if values.dtype.kind != "f":
+        if np.any(np.abs(values[~missing].astype(float)) >= EXACT):
+            raise ValueError(
+                f"column '{name}' has missing values among numbers that fractions cannot hold."
+            )
+        values = values.astype(float)
+    values[missing] = np.nan
+    return values
 
 
 def _parts_of_ratio(name: str, names: Iterable[str]) -> list[str]:

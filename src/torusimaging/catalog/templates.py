@@ -5,6 +5,7 @@ from .frames import FRAMES
 from .presets import PRESETS, UNITS, Preset
 from .selection import SELECTIONS, Selection
 
+EXAMPLE = "  # an example; default: none"
 LIMITS = {"y_max": "1 kpc", "z_max": "2 kpc", "dR_max": "1.5 kpc"}
 LIMITS |= {"vz_max": "70 km / s", "vR_max": "25 km / s"}
 
@@ -19,7 +20,7 @@ def template(name: str = "apogee-dr17") -> str:
     preset = PRESETS[name]
     return "\n".join(
         [
-            f"# {preset.title}",
+            f"# {preset.title}. What follows a # is the default.",
             f'preset = "{name}"',
             f"files = [{_texts(preset.files or ('stars.parquet',))}]",
             'output = "oti-bin"  # the folder that is made',
@@ -49,7 +50,8 @@ def _columns(preset: Preset) -> list[str]:
     lines = ["", "[columns]  # the file's name for each, where it differs; distance for parallax"]
     lines += [f'{role} = "{role}"' for role in UNITS if "distance" not in role]
     lines += ["", "[units]  # of columns whose file has none"]
-    return [*lines, '# parallax = "mas"', "", "[join]", '# unique = "source_id"', '# best = "snr"']
+    lines += [f'# parallax = "mas"{EXAMPLE}', "", "[join]"]
+    return [*lines, f'# unique = "source_id"{EXAMPLE}', f'# best = "snr"{EXAMPLE}']
 
 
 def _label(preset: Preset) -> list[str]:
@@ -59,7 +61,7 @@ def _label(preset: Preset) -> list[str]:
         "[label]",
         f'name = "{name}"',
         f'error = "{error}"',
-        '# scatter = "local"  # intrinsic, estimated around each pixel; or "global", or a number',
+        '# scatter = "local"  # intrinsic: around each pixel; or "global", or a number',
     ]
 
 
@@ -67,12 +69,12 @@ def _flags(preset: Preset) -> list[str]:
     flags = FLAGS[preset.flag_preset] if preset.flag_preset else preset.flags
     lines = ["", '[flags]  # bits by name or number, or "any"; [] leaves a flag out']
     for flag, bits in flags.items():
-        lines.append(f'{flag} = "{bits}"' if bits == "any" else f"{flag} = [{_texts(bits)}]")
+        lines.append(f'# {flag} = "{bits}"' if bits == "any" else f"# {flag} = [{_texts(bits)}]")
     return lines
 
 
 def _frame(preset: Preset) -> list[str]:
-    lines = ["", "[frame]", f'preset = "{preset.frame}"  # known: {", ".join(FRAMES)}']
+    lines = ["", "[frame]", f'# preset = "{preset.frame}"  # known: {", ".join(FRAMES)}']
     values = FRAMES[preset.frame].as_dict()
     for name in ("R0", "z_sun", "galcen_ra", "galcen_dec", "roll"):
         lines.append(f'# {name} = "{values[name]}"')
@@ -82,17 +84,14 @@ def _frame(preset: Preset) -> list[str]:
 
 
 def _selection(selection: Selection, name: str) -> list[str]:
-    lines = [
-        "",
-        "[selection]  # a paper's brings its frame and flags where those above are removed",
-    ]
+    lines = ["", "[selection]  # a paper's brings its frame and its flags"]
     lines.append(f'preset = "{name}"  # known: {", ".join(SELECTIONS)}')
     if selection.R is not None:
-        lines.append(f'R = ["{selection.R[0]}", "{selection.R[1]}"]')
-    lines.append('# R_g = ["7 kpc", "9 kpc"]')
+        lines.append(f'# R = ["{selection.R[0]}", "{selection.R[1]}"]')
+    lines.append(f'# R_g = ["7 kpc", "9 kpc"]{EXAMPLE}')
     for key, example in LIMITS.items():
         value = getattr(selection, key)
-        lines.append(f'# {key} = "{example}"' if value is None else f'{key} = "{value}"')
-    lines.append(f'v_circ = "{selection.rotation.v0}"')
-    lines.append(f'v_circ_slope = "{selection.rotation.slope}"')
-    return [*lines, "# parallax_over_error = 5"]
+        lines.append(f'# {key} = "{example}"{EXAMPLE}' if value is None else f'# {key} = "{value}"')
+    lines.append(f'# v_circ = "{selection.rotation.v0}"')
+    lines.append(f'# v_circ_slope = "{selection.rotation.slope}"')
+    return [*lines, f"# parallax_over_error = 5{EXAMPLE}"]

@@ -3,13 +3,14 @@
 import glob
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from ..units import stated_unit
 from ..writing import write_complete
 from .fitsfile import FitsFile
 from .formats import (
@@ -20,6 +21,7 @@ from .formats import (
     SmallFile,
     TableError,
     TableFile,
+    native,
     pyarrow_part,
 )
 from .hats import hats_files
@@ -74,10 +76,12 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
     dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
     named twice and as `hats_files` does.
     """
-    if isinstance(paths, str | os.PathLike):
+    if isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable):
         paths = [paths]
     found: list[Path] = []
     for given in paths:
+        if not isinstance(given, str | os.PathLike) or not str(given):
+            raise ValueError(f"paths must name files or folders, but {given!r} was given.")
         path = Path(given)
         if path.is_dir():
             found += _in_folder(path)
@@ -90,11 +94,13 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
             found += [f for m in matches for f in (_in_folder(m) if m.is_dir() else [m])]
     if not found:
         raise FileNotFoundError("paths must name at least one file, but the list is empty.")
-    seen: set[Path] = set()
+    seen = set()
     for path in found:
-        if path.resolve() in seen:
+        # Links of any kind lead to the same place on the disk.
+        place = path.stat().st_dev, path.stat().st_ino
+        if place in seen:
             raise ValueError(f"{path} is given twice: its stars would count twice.")
-        seen.add(path.resolve())
+        seen.add(place)
     return found
 
 
@@ -103,8 +109,8 @@ def write_table(
 ) -> Path:
     """Write columns to a Parquet file, units and `meta` (JSON) in its metadata, or nothing.
 
-    Raises ``ValueError`` for columns of unequal length and ``OSError`` where the file cannot be
-    written.
+    Masked values are missing ones in the file, too.  Raises ``ValueError`` for columns of unequal
+    length and ``OSError`` where the file cannot be written.
     """
     parquet = pyarrow_part("parquet")
     import pyarrow as pa
@@ -114,8 +120,10 @@ def write_table(
         raise ValueError(f"columns must be rows of equal length, but have shapes {sizes}.")
     fields, arrays = [], []
     for name, values in columns.items():
-        array = pa.array(np.asarray(getattr(values, "value", values)))
-        unit = str(values.unit) if isinstance(values, u.Quantity) else ""
+        mask = getattr(values, "mask", None)
+        plain = native(np.asarray(getattr(values, "unmasked", values)))
+        array = pa.array(plain, mask=None if mask is None else np.broadcast_to(mask, plain.shape))
+        unit = _unit_text(getattr(values, "unit", None))
         fields.append(pa.field(name, array.type, metadata={UNIT: unit.encode()} if unit else None))
         arrays.append(array)
     words = {META: json.dumps(meta or {}).encode()}
@@ -123,6 +131,14 @@ def write_table(
     return write_complete(
         path, lambda name: parquet.write_table(table, name, write_page_checksum=True)
     )
+
+
+def _unit_text(unit: u.UnitBase | None) -> str:
+    """A unit in words that lead back to it; one of a user's own in terms of others."""
+    if unit is None:
+        return ""
+    text = str(unit)
+    return text if stated_unit(text) == unit else str(unit.decompose())
 
 
 def _kind(path: Path) -> str | None:

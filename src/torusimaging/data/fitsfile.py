@@ -17,6 +17,7 @@ from ..units import stated_unit
 from .formats import BLOCK, Columns, TableError, TableFile, joined, native, unreadable
 
 TABLES = (fits.BinTableHDU, fits.TableHDU)
+GZIP = b"\x1f\x8b"
 # Rows of a table that are read at once.
 SLAB = 32_768
 # Bytes of one value by the letter of its format; P and Q point to arrays elsewhere.
@@ -29,10 +30,11 @@ class FitsFile(TableFile):
 
     def __init__(self, path: Path, hdu: int | str | None = None):
         self.path, self.meta = path, {}
-        self.compressed = path.suffix.lower() == ".gz"
+        self.compressed = _is_gzip(path)
         if self.compressed:
             _check_gzip(path)
-        with self._open() as file:
+        with warnings.catch_warnings(), self._open() as file:
+            warnings.simplefilter("ignore", AstropyWarning)
             try:
                 self.hdu = self._find(file, hdu)
                 table = file[self.hdu]
@@ -144,7 +146,10 @@ class FitsFile(TableFile):
             content = head + packed.tobytes() + bytes(-packed.size % 2880)
             small = fits.BinTableHDU.fromstring(content, uint=True)
         table = small.data
-        return {name: self._column(table, small.columns[name]) for name in columns}
+        if self.fields is None:
+            return {name: self._column(name, table, small.columns[name]) for name in columns}
+        # In the small table columns have the names of `_part_of_header`.
+        return {name: self._column(name, table, small.columns[k]) for k, name in enumerate(columns)}
 
     def _place(self, name: str) -> tuple[int, int]:
         """The first byte of a column in a row, and that behind its last."""
@@ -167,23 +172,53 @@ class FitsFile(TableFile):
         header["TFIELDS"] = len(columns)
         for new, name in enumerate(columns, start=1):
             old = self.names.index(name) + 1
-            for word in ("TTYPE", "TFORM", "TNULL", "TSCAL", "TZERO", "TDIM"):
+            # Names that FITS discourages, as [Fe/H], would raise a warning each time.
+            header[f"TTYPE{new}"] = f"c{new}"
+            for word in ("TFORM", "TNULL", "TSCAL", "TZERO", "TDIM"):
                 if f"{word}{old}" in self.header:
                     header[f"{word}{new}"] = self.header[f"{word}{old}"]
         return header
 
-    def _column(self, slab: fits.FITS_rec, column: fits.Column) -> NDArray:
+    def _column(self, name: str, slab: fits.FITS_rec, column: fits.Column) -> NDArray:
         values = np.asarray(slab.field(column.name))
         if values.ndim != 1:
             raise TableError(
-                f"column {column.name!r} of {self.path} must hold one value a row, but holds "
+                f"column {name!r} of {self.path} must hold one value a row, but holds "
                 f"{values.shape[1:]}."
             )
         values = native(values)
         if column.null in (None, "") or values.dtype.kind not in "iuf":
             return values
         null = column.null * (column.bscale or 1) + (column.bzero or 0)
-        return np.where(values == null, np.nan, values.astype(float))
+        if values.dtype.kind == "f":
+            return np.where(values == null, np.nan, values)
+        return np.ma.array(values, mask=values == null)
+
+
+def _is_gzip(path: Path) -> bool:
+    """Whether a FITS file is compressed, whatever its name; `TableError` for other content."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    if not start.startswith((b"SIMPLE", GZIP)):
+        raise unreadable(path, "a FITS file", ValueError("it does not begin as one (or as gzip)"))
+    return start.startswith(GZIP)
+
+
+def check_whole(path: Path) -> None:
+    """Raise a `TableError` for a FITS file that is not whole to its last HDU."""
+    if _is_gzip(path):
+        _check_gzip(path)
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path) as file:
+                info = [hdu.fileinfo() for hdu in file]
+    except Exception as error:
+        raise unreadable(path, "a FITS file", error) from None
+    end, size = max(i["datLoc"] + i["datSpan"] for i in info), path.stat().st_size
+    if size < end:
+        raise TableError(f"{path} is truncated: it ends at byte {size}, not {end}.")
 
 
 def _check_gzip(path: Path) -> None:

@@ -3,6 +3,7 @@
 import abc
 import difflib
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ Columns = dict[str, NDArray]
 # Key of a column's unit in its Parquet field, and of the table's own words in the schema.
 UNIT, META = b"unit", b"torusimaging"
 BLOCK = 8 << 20  # bytes of a CSV file at once
+# A VOTable's stream of data that lie elsewhere.
+ELSEWHERE = re.compile(rb"<STREAM\b[^>]*\bhref", re.IGNORECASE)
 
 
 class TableError(ValueError):
@@ -40,7 +43,8 @@ class TableFile(abc.ABC):
     def read(self, columns: Sequence[str]) -> Columns:
         """Whole columns as native arrays, missing numbers as NaN.
 
-        Raises `TableError` for a column that the file does not have and for a damaged file.
+        Whole numbers of which some are missing are masked arrays: as fractions, ids would lose
+        figures.  Raises `TableError` for a column that the file lacks and for a damaged file.
         """
         pieces = [
             piece for part in self.parts(1 << 20) for piece in self.pieces(columns, 1 << 20, part)
@@ -48,7 +52,15 @@ class TableFile(abc.ABC):
         if not pieces:
             self.check(columns)
             return {name: np.zeros(0) for name in columns}
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in columns}
+        return joined(pieces)
+
+    def as_table(self, columns: Sequence[str] | None = None) -> Table:
+        """Columns, by default all, as an Astropy table with their units."""
+        read = self.read(self.names if columns is None else columns)
+        table = Table(read, meta=self.meta)
+        for name in read:
+            table[name].unit = self.units[name]
+        return table
 
     def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Columns]:
         """The same in pieces of at most `rows` rows."""
@@ -67,12 +79,7 @@ class TableFile(abc.ABC):
         """Raise a `TableError` for a column that the file does not have."""
         for name in columns:
             if name not in self.names:
-                near = difflib.get_close_matches(name, self.names, 1, 0.6)
-                if not near:
-                    folded = {other.lower(): other for other in self.names}
-                    near = difflib.get_close_matches(name.lower(), list(folded), 1, 0.6)
-                    near = [folded[n] for n in near]
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = nearest(name, self.names)
                 shown = ", ".join(self.names[:12]) + ", ..." * (len(self.names) > 12)
                 raise TableError(f"{self.path} has no column {name!r}{hint} (columns: {shown}).")
 
@@ -86,21 +93,23 @@ class ParquetFile(TableFile):
         try:
             self.file = parquet.ParquetFile(path, memory_map=True)
             schema = self.file.schema_arrow
+            self.names = list(schema.names)
+            self.n_rows = self.file.metadata.num_rows
+            self.units = {
+                field.name: stated_unit(((field.metadata or {}).get(UNIT) or b"").decode() or None)
+                for field in schema
+            }
+            self.meta = json.loads((schema.metadata or {}).get(META, b"{}"))
         except Exception as error:
             raise unreadable(path, "a Parquet file", error) from None
-        self.names = list(schema.names)
-        self.n_rows = self.file.metadata.num_rows
-        self.units = {
-            field.name: stated_unit(((field.metadata or {}).get(UNIT) or b"").decode() or None)
-            for field in schema
-        }
-        self.meta = json.loads((schema.metadata or {}).get(META, b"{}"))
 
     def parts(self, rows: int) -> list[list[int]]:
         """Runs of row groups: a group is never decoded twice."""
         out, total = [], rows
         for i in range(self.file.num_row_groups):
             size = self.file.metadata.row_group(i).num_rows
+            if size == 0:
+                continue
             if total + size > rows:
                 out.append([])
                 total = 0
@@ -131,13 +140,24 @@ class CsvFile(TableFile):
 
     def __init__(self, path: Path):
         self.path, self.n_rows, self.meta = path, None, {}
-        with self._open() as reader:
-            self.names = list(reader.schema.names)
+        self.kinds = {}
+        try:
+            with self._open() as reader:
+                self.names = list(reader.schema.names)
+                # A column that begins with blanks alone may hold numbers below.
+                self.kinds = {f.name: "float64" for f in reader.schema if str(f.type) == "null"}
+        except UnicodeDecodeError as error:
+            raise unreadable(path, "a CSV table", error) from None
+        again = next((name for name in self.names if self.names.count(name) > 1), None)
+        if again is not None:
+            raise TableError(f"{path} has two columns {again!r}.")
         self.units = dict.fromkeys(self.names)
 
     def _open(self, columns: Sequence[str] | None = None):
         csv = pyarrow_part("csv")
-        convert = csv.ConvertOptions(include_columns=columns, strings_can_be_null=True)
+        convert = csv.ConvertOptions(
+            include_columns=columns, strings_can_be_null=True, column_types=self.kinds
+        )
         try:
             # Types are inferred from the first block: it must not be a handful of rows.
             read = csv.ReadOptions(block_size=BLOCK)
@@ -174,9 +194,15 @@ class SmallFile(TableFile):
     def __init__(self, path: Path, kind: str):
         self.path = path
         try:
+            if kind == "votable" and ELSEWHERE.search(path.read_bytes()):
+                raise ValueError("it points to data elsewhere, which are not fetched")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.table = Table.read(path, format={"ecsv": "ascii.ecsv"}.get(kind, kind))
+                if kind == "ecsv":
+                    self.table = Table.read(path, format="ascii.ecsv")
+                else:
+                    # A column's ID is its name without what an ID cannot hold, as in [Fe/H].
+                    self.table = Table.read(path, format=kind, use_names_over_ids=True)
         except Exception as error:
             raise unreadable(path, f"a {kind} table", error) from None
         self.names, self.n_rows = list(self.table.colnames), len(self.table)
@@ -198,11 +224,12 @@ class SmallFile(TableFile):
         if column.ndim != 1 or column.dtype.kind == "O":
             raise TableError(f"column {name!r} of {self.path} must hold one value a row.")
         values = np.asarray(column)
-        if hasattr(column, "mask") and np.any(column.mask):
-            if values.dtype.kind in "iufb":
-                return np.where(column.mask, np.nan, values.astype(float))
-            return np.where(column.mask, "", values)
-        return native(values)
+        values = native(values)
+        if not (hasattr(column, "mask") and np.any(column.mask)):
+            return values
+        if values.dtype.kind in "iub":
+            return np.ma.array(values, mask=column.mask)
+        return np.where(column.mask, np.nan if values.dtype.kind == "f" else "", values)
 
 
 def _full(kept: list[Columns], rows: int):
@@ -214,8 +241,28 @@ def _full(kept: list[Columns], rows: int):
     return kept
 
 
-def joined(kept: list[Columns]) -> Columns:
-    return {name: np.concatenate([k[name] for k in kept]) for name in kept[0]}
+def joined(kept: Sequence[Columns]) -> Columns:
+    """Pieces end to end; masked where one of them is."""
+    out = {}
+    for name in kept[0]:
+        parts = [k[name] for k in kept]
+        masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
+        out[name] = np.ma.concatenate(parts) if masked else np.concatenate(parts)
+    return out
+
+
+def filled(values: NDArray) -> NDArray:
+    """Numbers as float64, masked ones as NaN; a ``ValueError`` for what are no real numbers."""
+    if np.asarray(values).dtype.kind not in "iufb":
+        raise ValueError(f"must be real numbers, but are {np.asarray(values).dtype}")
+    return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """A hint with the nearest of `names`, whatever the case, or nothing."""
+    folded = {other.lower(): other for other in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), 1, 0.6)
+    return f"; did you mean '{folded[near[0]]}'?" if near else ""
 
 
 def native(values: NDArray) -> NDArray:
@@ -240,7 +287,9 @@ def from_arrow(column, name: str, path: Path) -> NDArray:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise TableError(f"column {name!r} of {path} must hold numbers or text, but holds {kind}.")
     if column.null_count and not pa.types.is_floating(kind):
-        column = column.cast(pa.float64())
+        values = column.fill_null(False if pa.types.is_boolean(kind) else 0)
+        mask = column.is_null().to_numpy(zero_copy_only=False)
+        return np.ma.array(values.to_numpy(zero_copy_only=False), mask=mask)
     return column.to_numpy(zero_copy_only=False)
 
 

@@ -1,5 +1,6 @@
 """The phase plane that bins span: its units, pixels, and the checks at its door."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import astropy.units as u
@@ -8,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..units import internal, plane_units
+from .formats import filled
 from .sums import Axes, Map
 
 SPEED = u.km / u.s
+MISSING = (-9999.0, -999.0)
 
 
 class Plane(NamedTuple):
@@ -88,12 +91,11 @@ class Plane(NamedTuple):
 
 def check_scatter(s: float | str | None) -> None:
     """Raise a ``ValueError`` for an `s` other than None, "local" and numbers of at least 0."""
-    if s is None or s == "local":
+    if s is None or (isinstance(s, str) and s == "local"):
         return
-    if isinstance(s, str):
-        raise ValueError(f"s must be a number, None or 'local', but {s!r} was given.")
-    if not (np.isfinite(s) and s >= 0):
-        raise ValueError(f"s must be a number of at least 0, but {s!r} was given.")
+    number = isinstance(s, Real) and not isinstance(s, bool)
+    if not (number and np.isfinite(s) and s >= 0):
+        raise ValueError(f"s must be a number of at least 0, None or 'local', not {s!r}.")
 
 
 def _edges(values, name: str) -> np.ndarray:
@@ -102,8 +104,13 @@ def _edges(values, name: str) -> np.ndarray:
         raise ValueError(
             f"bins['{name}'] must be at least two edges in one row, but has shape {edges.shape}."
         )
-    if not np.all(np.isfinite(edges)) or not np.all(np.diff(edges) > 0):
-        raise ValueError(f"bins['{name}'] must be finite and increasing.")
+    bad = ~np.isfinite(edges) | ~np.append(True, np.diff(edges) > 0)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(
+            f"bins['{name}'] must be finite and increasing, but edge {k} is {edges[k]:g}"
+            f"{f' after {edges[k - 1]:g}' if k else ''}."
+        )
     return edges
 
 
@@ -116,13 +123,24 @@ def _axis(edges: np.ndarray) -> bh.axis.Axis:
 
 
 def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Plain labels and errors of `n` stars, masked ones as NaN; a ``ValueError`` for bad ones."""
-    y = np.ravel(np.ma.filled(np.ma.asarray(label, dtype=float), np.nan))
+    """Plain labels and errors of `n` stars; a ``ValueError`` or `UnitError` for bad ones.
+
+    Masked labels and those that are -9999 or -999, catalogues' marks of a missing value, are NaN.
+    """
+    if isinstance(label, u.Quantity) or isinstance(label_err, u.Quantity):
+        unit = getattr(label, "unit", u.dimensionless_unscaled)
+        if label_err is not None:
+            label_err = internal(u.Quantity(label_err), unit, "label_err")
+        label = internal(u.Quantity(label), unit, "label")
+    y = np.ravel(_real(label, "label"))
+    missing = (y == MISSING[0]) | (y == MISSING[1])
+    if missing.any():
+        y = np.where(missing, np.nan, y)
     if y.size != n:
         raise ValueError(f"label must have one value a star, but has {y.size} for {n} stars.")
     if label_err is None:
         return y, None
-    sigma = np.ma.filled(np.ma.asarray(label_err, dtype=float), np.nan)
+    sigma = _real(label_err, "label_err")
     sigma = np.ravel(np.broadcast_to(sigma, (n,)) if sigma.ndim == 0 else sigma)
     if sigma.size != n:
         raise ValueError(
@@ -135,3 +153,10 @@ def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
             f"smallest: {smallest:g}): leave those stars out."
         )
     return y, sigma
+
+
+def _real(values, name: str) -> np.ndarray:
+    try:
+        return filled(values)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}.") from None

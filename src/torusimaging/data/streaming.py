@@ -4,16 +4,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import astropy.units as u
 import numpy as np
+from numpy.typing import NDArray
 
-from ..units import internal
+from ..units import UnitError, internal
 from .files import expand, open_table
-from .formats import Columns, TableError
+from .formats import Columns, TableError, filled, nearest
 from .hats import Partition, is_opened, partitions
 from .plane import SPEED, Plane, check_scatter, labels_of
 from .sums import Stars, make_map
@@ -36,6 +37,7 @@ class Source:
     column_units: Mapping[str, u.UnitBase]
     rows: int
     hdu: int | str | None = None
+    label_unit: u.UnitBase | None = None
 
     def names(self) -> list[str]:
         """The columns to read."""
@@ -45,33 +47,78 @@ class Source:
     def stars(self, read: Columns, units: Mapping[str, u.UnitBase | None], path: Path) -> Stars:
         """The stars of a chunk; `TableError`, `UnitError` or ``ValueError`` that names the file."""
         if self.transform is not None:
-            pos, vel, label, label_err = self.transform(read)
+            pos, vel, label, label_err = self._transformed(read, path)
         else:
-            assert isinstance(self.columns, Mapping)
             pos, vel = (self._place(read, units, path, name) for name in ("pos", "vel"))
-            label = read[self.columns["label"]]
-            error = self.columns.get("label_err")
-            label_err = None if error is None else read[error]
+            label, label_err = (self._label(read, units, path, name) for name in NAMES[2:])
         try:
             p, v = self.plane.places(pos, vel)
             return Stars.of(p, v, *labels_of(label, label_err, p.size))
+        except UnitError as error:
+            raise UnitError(f"{path}: {error}") from None
         except ValueError as error:
-            raise type(error)(f"{path}: {error}") from None
+            raise TableError(f"{path}: {error}") from None
+
+    def unit_of(self, name: str, units: Mapping, path: Path) -> u.UnitBase | None:
+        """The unit of the column for `name`; a `UnitError` for one that is not understood."""
+        assert isinstance(self.columns, Mapping)
+        column = self.columns.get(name)
+        unit = self.column_units.get(column, units.get(column)) if column else None
+        if isinstance(unit, u.UnrecognizedUnit):
+            raise UnitError(
+                f"column {column!r} of {path} has the unit '{unit}', which is not understood: give "
+                f"column_units={{{column!r}: ...}}."
+            )
+        return unit
+
+    def _transformed(self, read: Columns, path: Path) -> tuple:
+        assert self.transform is not None
+        try:
+            made = self.transform(read)
+        except Exception as error:
+            raise ValueError(
+                f"transform fails on {path} ({type(error).__name__}: {error})."
+            ) from error
+        if not isinstance(made, tuple | list) or len(made) != 4:
+            raise ValueError(
+                f"transform must return (pos, vel, label, label_err), not {made!r:.60}."
+            )
+        return tuple(made)
+
+    def _numbers(self, read: Columns, path: Path, column: str) -> NDArray:
+        try:
+            return filled(read[column])
+        except ValueError as error:
+            raise TableError(f"column {column!r} of {path} {error}.") from None
+
+    def _label(self, read: Columns, units: Mapping, path: Path, name: str) -> NDArray | None:
+        """The label or its error in the label's unit, which is that of the first file."""
+        assert isinstance(self.columns, Mapping)
+        if name not in self.columns:
+            return None
+        values, unit = (
+            self._numbers(read, path, self.columns[name]),
+            self.unit_of(name, units, path),
+        )
+        if unit is None or self.label_unit is None or unit == self.label_unit:
+            return values
+        try:
+            return unit.to(self.label_unit, values)
+        except u.UnitConversionError:
+            raise UnitError(
+                f"column {self.columns[name]!r} of {path} must have a unit like "
+                f"{self.label_unit}, the label's, but has {unit}."
+            ) from None
 
     def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity:
         assert isinstance(self.columns, Mapping)
-        column = self.columns[name]
-        unit = self.column_units.get(column, units.get(column))
+        column, unit = self.columns[name], self.unit_of(name, units, path)
         if unit is None:
             raise TableError(
                 f"{path} states no unit of {column!r}: give column_units={{{column!r}: "
                 f"u.Unit('{KINDS[name]}')}} or the like."
             )
-        try:
-            values = np.asarray(read[column], dtype=float)
-        except ValueError:
-            raise TableError(f"column {column!r} of {path} must hold numbers.") from None
-        quantity = u.Quantity(values, unit, copy=False)
+        quantity = u.Quantity(self._numbers(read, path, column), unit, copy=False)
         try:
             internal(quantity[:0], KINDS[name], column)
         except ValueError as error:
@@ -86,9 +133,12 @@ class Part(NamedTuple):
     path: Path
     where: Any
     partition: Partition | None = None
+    stamp: tuple[int, int] | None = None
 
     def chunks(self) -> Iterator[Stars]:
         """The part's stars, chunk by chunk."""
+        if self.partition is None and _stamp(self.path) != self.stamp:
+            raise TableError(f"{self.path} has changed while it was read.")
         file = self.partition or open_table(self.path, self.source.hdu)
         for read in file.pieces(self.source.names(), self.source.rows, self.where):
             yield self.source.stars(read, file.units, self.path)
@@ -134,9 +184,10 @@ def bin_files(
     bins : ``{"pos": edges, "vel": edges}``, increasing, with units
     columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...}``
         (the last may be left out); with a `transform`, the names that it takes
-    transform : a function from a dictionary of those columns, plain arrays of one chunk, to (pos,
-        vel, label, label_err), the first two quantities
-    column_units : units of columns for which the files state none, or a wrong one
+    transform : a function from a dictionary of those columns, plain arrays of one chunk (masked
+        where whole numbers are missing), to (pos, vel, label, label_err), the first two quantities
+    column_units : units of columns for which the files state none, or a wrong one; labels in
+        different units are converted to that of the first file
     units : unit system of the output, for example gala's ``galactic``; default: the bins' own
     s : the intrinsic scatter; None: estimated, one value; "local": around each pixel
     rows : rows of a chunk: memory grows with it, about 100 bytes each for each worker
@@ -159,6 +210,7 @@ def bin_files(
                 f"{name} must be a whole number of at least 1, but {value!r} was given."
             )
     _check_columns(columns, transform)
+    _check_units(columns, column_units or {})
     plane = Plane.of(bins, units)
     source = Source(plane, columns, transform, dict(column_units or {}), int(rows), hdu)
     crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
@@ -170,22 +222,39 @@ def bin_files(
 
 def _parts_of(source: Source, paths, skip: bool) -> tuple[Report, dict[Path, list[Part]]]:
     """The files that cannot be opened, and the parts of the others."""
-    report, parts = Report(), {}
+    report, found = Report(), {}
     if is_opened(paths):
         for table in partitions(paths):
             table.check(source.names())
-            parts[table.path] = [Part(source, table.path, None, table)]
-        return report, parts
-    for path in expand(paths):
-        try:
-            file = open_table(path, source.hdu)
-            file.check(source.names())
-            parts[path] = [Part(source, path, where) for where in file.parts(source.rows)]
-        except TableError as error:
-            if not skip:
-                raise
-            report.bad[str(path)] = str(error)
+            found[table.path] = table, [None], None
+    else:
+        for path in expand(paths):
+            try:
+                stamp = _stamp(path)
+                file = open_table(path, source.hdu)
+                file.check(source.names())
+                found[path] = file, file.parts(source.rows), stamp
+            except TableError as error:
+                if not skip:
+                    raise
+                report.bad[str(path)] = str(error)
+    if source.transform is None:
+        units = (source.unit_of("label", file.units, path) for path, (file, *_) in found.items())
+        source = replace(source, label_unit=next((x for x in units if x is not None), None))
+    parts = {}
+    for path, (file, places, stamp) in found.items():
+        partition = file if isinstance(file, Partition) else None
+        parts[path] = [Part(source, path, where, partition, stamp) for where in places]
     return report, parts
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written again; `TableError` where it is gone."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}.") from None
+    return found.st_size, found.st_mtime_ns
 
 
 def _map_of(source: Source, report: Report, parts: dict, submit: Callable, s, skip: bool):
@@ -282,6 +351,8 @@ class _cluster:
                 "client needs dask.distributed: pip install 'orbital-torus-imaging[scale]'."
             ) from None
         self.own = not isinstance(client, Client)
+        if isinstance(client, Client) and client.status != "running":
+            raise ValueError(f"client must be connected to a scheduler, but is {client.status}.")
         try:
             self.client = Client(client, timeout=10) if self.own else client
         except (OSError, ValueError, TypeError) as error:
@@ -305,7 +376,9 @@ class _cluster:
 
 def _check_columns(columns, transform) -> None:
     if transform is not None:
-        if isinstance(columns, str | Mapping) or not all(isinstance(c, str) for c in columns):
+        if isinstance(columns, str) or not (
+            isinstance(columns, Sequence) and all(isinstance(c, str) for c in columns)
+        ):
             raise ValueError("columns must be a list of the names that transform takes.")
         return
     if not isinstance(columns, Mapping):
@@ -313,6 +386,18 @@ def _check_columns(columns, transform) -> None:
     for name in columns:
         if name not in NAMES:
             raise ValueError(f"columns may name {', '.join(NAMES)}, but {name!r} was given.")
+        if not isinstance(columns[name], str):
+            raise ValueError(f"columns must give names, but {columns[name]!r} for {name!r}.")
     for name in NAMES[:3]:
         if name not in columns:
             raise ValueError(f"columns must name {', '.join(NAMES[:3])}, but {name!r} is missing.")
+
+
+def _check_units(columns, column_units: Mapping) -> None:
+    names = list(columns.values() if isinstance(columns, Mapping) else columns)
+    for name in column_units:
+        if name not in names:
+            raise ValueError(
+                f"column_units names {name!r}, which is none of the columns read"
+                f"{nearest(str(name), names) or '.'}"
+            )

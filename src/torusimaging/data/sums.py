@@ -52,10 +52,14 @@ class Stars(NamedTuple):
 
 
 class Census(NamedTuple):
-    """Numbers and ranges (smallest, largest) of the stars; sigma is of those inside the bins."""
+    """Numbers of the stars, `n_exact` without an error, and ranges (smallest, largest).
+
+    The range of sigma is that of the stars inside the bins.
+    """
 
     n: int
     n_not_finite: int
+    n_exact: int
     sigma: tuple[float, float]
     p: tuple[float, float]
     v: tuple[float, float]
@@ -73,13 +77,14 @@ class Census(NamedTuple):
             (float(x.min()), float(x.max())) if x is not None and x.size else (np.inf, -np.inf)
             for x in (sigma, stars.p, stars.v)
         ]
-        return cls(stars.y.size, stars.n_not_finite, *ranges)
+        n = stars.y.size
+        return cls(n, stars.n_not_finite, n if sigma is None else 0, *ranges)
 
     def __add__(self, other: "Census") -> "Census":
         ranges = [
-            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[2:], other[2:], strict=True)
+            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[3:], other[3:], strict=True)
         ]
-        return Census(self.n + other.n, self.n_not_finite + other.n_not_finite, *ranges)
+        return Census(*(a + b for a, b in zip(self[:3], other[:3], strict=True)), *ranges)
 
 
 class Histograms(tuple):
@@ -115,6 +120,11 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
     if census.n == 0:
         raise ValueError(
             f"label must have finite values, but none of {census.n_not_finite} stars has one."
+        )
+    if 0 < census.n_exact < census.n:
+        raise ValueError(
+            f"label_err must be there for all stars or none, but {census.n_exact} of {census.n} "
+            "have none."
         )
     if s is None or isinstance(s, str):
         groups = _groups(passes, axes, census)

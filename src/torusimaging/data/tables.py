@@ -107,20 +107,26 @@ def write_map(
     Raises ``ValueError`` for a map without a filled pixel or a name or frame that the file cannot
     hold, and ``OSError`` where it cannot be written.
     """
-    if not name.replace("_", "").isalnum() or (frame and "\n" in frame):
+    if not name.strip() or not name.isprintable() or set(name) & set(',"#'):
         raise ValueError(
-            f"name must be a word and frame a line, but {name!r}, {frame!r} were given."
+            f"name, the label's column, must be a text without commas, quotes and #, but {name!r} "
+            "was given."
         )
+    if frame and not frame.isprintable():
+        raise ValueError(f"frame must be a line, but {frame!r} was given.")
     filled = np.isfinite(binned["label"]) & (binned["counts"] > 0)
     if not filled.any():
         raise ValueError("the map has no filled pixel to write.")
     places = ("pos", u.kpc, "z_kpc"), ("vel", u.km / u.s, "vz_kms")
     columns = {key: binned[k].to_value(unit) for k, unit, key in places}
-    columns |= {"count": binned["counts"], name: binned["label"]}
-    columns |= {f"{name}_err": binned["label_err"]}
+    columns["count"] = binned["counts"]
     if "pos_mean" in binned:
         columns["z_mean_kpc"] = binned["pos_mean"].to_value(u.kpc)
         columns["vz_mean_kms"] = binned["vel_mean"].to_value(u.km / u.s)
+    own = {name: binned["label"], f"{name}_err": binned["label_err"]}
+    if taken := own.keys() & {*columns, "saturated"}:
+        raise ValueError(f"name must not be that of another column, {', '.join(taken)}.")
+    columns |= own
     rows = np.column_stack([values[filled] for values in columns.values()])
     header = ([f"# frame: {frame}"] if frame else []) + [",".join(columns)]
     # 17 figures: what is read back is what was written.

@@ -16,6 +16,9 @@ ENOUGH, SHARE = 100, 0.2
 class Samples(Sequence):
     """Parameter dictionaries, one for each draw; index, slice and iterate as a list.
 
+    ``samples["pos0"]`` or ``samples["ln_rho[3]"]`` are the draws of one parameter, shape (n,), and
+    ``samples["ln_rho"]`` those of all its values, shape (n, k).
+
     Attributes: ``draws``, shape (n, d), and ``names``, one for each column.
     """
 
@@ -32,6 +35,14 @@ class Samples(Sequence):
         return self.draws.shape[0]
 
     def __getitem__(self, index):
+        if isinstance(index, str):
+            names = self.names
+            if index in names:
+                return self.draws[:, names.index(index)]
+            columns = [k for k, name in enumerate(names) if name.startswith(f"{index}[")]
+            if not columns:
+                raise ValueError(f"samples have no parameter {index!r} (they have {names}).")
+            return self.draws[:, columns]
         if isinstance(index, slice):
             return Samples(self.draws[index], self.layout)
         return self.layout.unflatten(self.draws[int(index)])

@@ -16,7 +16,7 @@ PLANES = (("x", "y"), ("x", "z"), ("y", "z"))
 def plot_places(
     places: Galactocentric, axes: list[Axes] | None = None, seed: int = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Stars in x-y, x-z and y-z, with the Sun.
+    """Stars in x-y, x-z and y-z, with the Sun; the farthest 0.2 % may lie outside the axes.
 
     Parameters
     ----------
@@ -48,6 +48,9 @@ def plot_places(
         axis.plot(sun[a], sun[b], "o", ms=6, mfc="none", mec=ORANGE, mew=1.5)
         axis.axhline(0, color=GREY, lw=0.5, zorder=0)
         axis.set(xlabel=f"{a} [kpc]", ylabel=f"{b} [kpc]", aspect="equal", adjustable="datalim")
+        # A few stars of the halo would make the disc a thin strip.
+        high = 1.2 * np.quantile(np.abs(xyz[b][good]), 0.998)
+        axis.set_ylim(max(-high, np.min(xyz[b][good])), min(high, np.max(xyz[b][good])))
     own[0].set_title(f"{n:,} stars (circle: the Sun)", fontsize="medium")
     return own[0].figure, own
 

@@ -10,6 +10,7 @@ from ..catalog import Sample, fetch, load, read_config, template
 from ..data import write_map
 from ..data.files import write_table
 from ..plot import plot_places
+from ..writing import in_use
 from .folder import DPI, filled_folder, prepare_folder
 
 
@@ -25,7 +26,7 @@ def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
     """
     with filled_folder(folder) as (work, files):
         write_map(sample.binned, work / "map.csv", sample.config.label[0], str(sample.frame))
-        write_table(work / "stars.parquet", _columns(sample), sample.meta)
+        write_table(work / "stars.parquet", sample.columns, sample.meta)
         cuts = sample.flow.table
         cuts.meta = {"frame": str(sample.frame)}
         cuts.write(work / "cuts.ecsv", format="ascii.ecsv")
@@ -33,15 +34,6 @@ def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
         figure.savefig(work / "places.png", dpi=DPI)
         plt.close(figure)
     return files
-
-
-def _columns(sample: Sample) -> dict:
-    stars = sample.stars
-    own = {
-        name: values * stars.units[name] if name in stars.units else values
-        for name, values in stars.columns.items()
-    }
-    return own | sample.derived
 
 
 def run_bin(options) -> None:
@@ -53,8 +45,9 @@ def run_bin(options) -> None:
         raise ValueError("give a configuration, or --template PRESET to print one.")
     config = read_config(options.config)
     folder = prepare_folder(options.out or config.output)
-    sample = load(config)
-    files = write_sample(sample, folder)
+    with in_use(folder):
+        sample = load(config)
+        files = write_sample(sample, folder)
     print(sample.flow)
     print(f"\n{sample.describe()}\n\nWritten to {folder}: {', '.join(f.name for f in files)}")
 

@@ -70,8 +70,15 @@ def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]
             files += sorted(folder.iterdir())
             return
         for name in sorted(p.name for p in work.iterdir()):
+            if (folder / name).is_dir():
+                raise OSError(f"{folder / name} cannot be written: it is a folder.")
+        for name in sorted(p.name for p in work.iterdir()):
             os.replace(work / name, folder / name)
             files.append(folder / name)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(f"{folder} cannot be written: {error.strerror}.") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -82,6 +89,8 @@ def prepare_folder(folder: str | os.PathLike) -> Path:
     Raises ``OSError`` with the reason.
     """
     folder = Path(folder).absolute()
+    if "\0" in str(folder):
+        raise OSError(f"the output folder {str(folder)!r} is no path.")
     if folder.exists() and not folder.is_dir():
         raise OSError(f"the output folder {folder} is a file.")
     if not folder.parent.is_dir():
