@@ -139,7 +139,7 @@ def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
             f'{where} has no unit: {value!r} was given, write for example "{value} {unit}".'
         )
     internal(value, unit, where)
-    return value.to(unit)
+    return value
 
 
 def _nearest(name: str, known) -> str:
