@@ -85,7 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
         "of each with the pixels and errors given, fit it, and test that the ranks of the truths "
         "among the draws are uniform.",
     )
-    check.add_argument("--simulations", type=int, default=200, help="simulated maps (default: 200)")
+    check.add_argument(
+        "--simulations", type=int, default=200, help="simulated maps, at least 10 (default: 200)"
+    )
     check.add_argument(
         "--sampler",
         choices=("nuts", "laplace", "auto"),

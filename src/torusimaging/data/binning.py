@@ -71,8 +71,8 @@ def get_binned_label(
         restricted maximum likelihood, one value; "local": the same around each pixel
     s_N_thresh : accepted for existing scripts, without effect: no star is left out of s
 
-    Stars with a NaN or infinite pos, vel, label or error are left out and counted in
-    ``n_not_finite``; an error of zero means that only s scatters the label.
+    Stars with a NaN or infinite pos, vel, label or error, or a label of -9999 or -999, are left out
+    and counted in ``n_not_finite``; an error of zero means that only s scatters the label.
 
     Returns a dictionary: ``pos``, ``vel`` (pixel centres, shape (n_pos, n_vel)), ``counts``,
     ``label``, ``label_err``, ``pos_mean``, ``vel_mean`` (the stars' mean place with the same
