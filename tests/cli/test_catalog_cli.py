@@ -9,6 +9,7 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.cli import main
+from torusimaging.writing import in_use
 
 
 @pytest.fixture
@@ -49,6 +50,20 @@ def test_bin_refuses_in_one_sentence(folder, capsys, change, words):
     text = capsys.readouterr().err
     assert text.startswith("oti: error:") and text.count("\n") == 1 and words in text
     assert {p.name for p in folder.iterdir()} == before
+
+
+def test_an_output_in_use_or_in_the_way_is_left_alone(folder, capsys):
+    """A second writer is refused; a folder where a file must go changes no other file."""
+    out = folder / "out"
+    arguments = ["bin", str(folder / "config.toml"), "--out", str(out)]
+    with in_use(out):
+        assert main(arguments) == 2
+    assert "is being written by another process" in capsys.readouterr().err
+    (out / "map.csv").mkdir(parents=True)
+    (out / "cuts.ecsv").write_text("mine")
+    assert main(arguments) == 2
+    assert "map.csv cannot be written: it is a folder" in capsys.readouterr().err
+    assert (out / "cuts.ecsv").read_text() == "mine"
 
 
 def _edit(folder, old: str, new: str) -> None:
