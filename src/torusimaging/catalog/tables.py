@@ -93,7 +93,7 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
-    paths = [Path(f) for f in files]
+    paths = [Path(f).expanduser() for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:
         names = f" ({' and '.join(preset.files)})" if preset.files else ""

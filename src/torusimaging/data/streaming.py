@@ -10,120 +10,15 @@ from typing import Any, NamedTuple
 
 import astropy.units as u
 import numpy as np
-from numpy.typing import NDArray
 
-from ..units import UnitError, internal
 from .files import expand, open_table
-from .formats import Columns, TableError, filled, nearest
+from .formats import TableError
 from .hats import Partition, is_opened, partitions
-from .plane import SPEED, Plane, check_scatter, labels_of
+from .plane import Plane, check_scatter
+from .source import Source, check_columns, check_units
 from .sums import Stars, make_map
 
-NAMES = ("pos", "vel", "label", "label_err")
-KINDS = {"pos": u.kpc, "vel": SPEED}
 AHEAD = 3  # parts for each worker that may be under way: bounds the memory
-
-
-@dataclass(frozen=True)
-class Source:
-    """How stars come out of files: what is read, and what is made of it. Sent to workers.
-
-    `columns` are the names by what they are for, or those that `transform` takes.
-    """
-
-    plane: Plane
-    columns: Mapping[str, str] | Sequence[str]
-    transform: Callable | None
-    column_units: Mapping[str, u.UnitBase]
-    rows: int
-    hdu: int | str | None = None
-    label_unit: u.UnitBase | None = None
-
-    def names(self) -> list[str]:
-        """The columns to read."""
-        columns = self.columns
-        return list(columns.values() if isinstance(columns, Mapping) else columns)
-
-    def stars(self, read: Columns, units: Mapping[str, u.UnitBase | None], path: Path) -> Stars:
-        """The stars of a chunk; `TableError`, `UnitError` or ``ValueError`` that names the file."""
-        if self.transform is not None:
-            pos, vel, label, label_err = self._transformed(read, path)
-        else:
-            pos, vel = (self._place(read, units, path, name) for name in ("pos", "vel"))
-            label, label_err = (self._label(read, units, path, name) for name in NAMES[2:])
-        try:
-            p, v = self.plane.places(pos, vel)
-            return Stars.of(p, v, *labels_of(label, label_err, p.size))
-        except UnitError as error:
-            raise UnitError(f"{path}: {error}") from None
-        except ValueError as error:
-            raise TableError(f"{path}: {error}") from None
-
-    def unit_of(self, name: str, units: Mapping, path: Path) -> u.UnitBase | None:
-        """The unit of the column for `name`; a `UnitError` for one that is not understood."""
-        assert isinstance(self.columns, Mapping)
-        column = self.columns.get(name)
-        unit = self.column_units.get(column, units.get(column)) if column else None
-        if isinstance(unit, u.UnrecognizedUnit):
-            raise UnitError(
-                f"column {column!r} of {path} has the unit '{unit}', which is not understood: give "
-                f"column_units={{{column!r}: ...}}."
-            )
-        return unit
-
-    def _transformed(self, read: Columns, path: Path) -> tuple:
-        assert self.transform is not None
-        try:
-            made = self.transform(read)
-        except Exception as error:
-            raise ValueError(
-                f"transform fails on {path} ({type(error).__name__}: {error})."
-            ) from error
-        if not isinstance(made, tuple | list) or len(made) != 4:
-            raise ValueError(
-                f"transform must return (pos, vel, label, label_err), not {made!r:.60}."
-            )
-        return tuple(made)
-
-    def _numbers(self, read: Columns, path: Path, column: str) -> NDArray:
-        try:
-            return filled(read[column])
-        except ValueError as error:
-            raise TableError(f"column {column!r} of {path} {error}.") from None
-
-    def _label(self, read: Columns, units: Mapping, path: Path, name: str) -> NDArray | None:
-        """The label or its error in the label's unit, which is that of the first file."""
-        assert isinstance(self.columns, Mapping)
-        if name not in self.columns:
-            return None
-        values, unit = (
-            self._numbers(read, path, self.columns[name]),
-            self.unit_of(name, units, path),
-        )
-        if unit is None or self.label_unit is None or unit == self.label_unit:
-            return values
-        try:
-            return unit.to(self.label_unit, values)
-        except u.UnitConversionError:
-            raise UnitError(
-                f"column {self.columns[name]!r} of {path} must have a unit like "
-                f"{self.label_unit}, the label's, but has {unit}."
-            ) from None
-
-    def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity:
-        assert isinstance(self.columns, Mapping)
-        column, unit = self.columns[name], self.unit_of(name, units, path)
-        if unit is None:
-            raise TableError(
-                f"{path} states no unit of {column!r}: give column_units={{{column!r}: "
-                f"u.Unit('{KINDS[name]}')}} or the like."
-            )
-        quantity = u.Quantity(self._numbers(read, path, column), unit, copy=False)
-        try:
-            internal(quantity[:0], KINDS[name], column)
-        except ValueError as error:
-            raise type(error)(f"{path}: {error}") from None
-        return quantity
 
 
 class Part(NamedTuple):
@@ -209,8 +104,8 @@ def bin_files(
             raise ValueError(
                 f"{name} must be a whole number of at least 1, but {value!r} was given."
             )
-    _check_columns(columns, transform)
-    _check_units(columns, column_units or {})
+    check_columns(columns, transform)
+    check_units(columns, column_units or {})
     plane = Plane.of(bins, units)
     source = Source(plane, columns, transform, dict(column_units or {}), int(rows), hdu)
     crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
@@ -372,32 +267,3 @@ class _cluster:
     def __exit__(self, *_):
         if self.own:
             self.client.close()
-
-
-def _check_columns(columns, transform) -> None:
-    if transform is not None:
-        if isinstance(columns, str) or not (
-            isinstance(columns, Sequence) and all(isinstance(c, str) for c in columns)
-        ):
-            raise ValueError("columns must be a list of the names that transform takes.")
-        return
-    if not isinstance(columns, Mapping):
-        raise ValueError("columns must be a dictionary with the names of pos, vel and label.")
-    for name in columns:
-        if name not in NAMES:
-            raise ValueError(f"columns may name {', '.join(NAMES)}, but {name!r} was given.")
-        if not isinstance(columns[name], str):
-            raise ValueError(f"columns must give names, but {columns[name]!r} for {name!r}.")
-    for name in NAMES[:3]:
-        if name not in columns:
-            raise ValueError(f"columns must name {', '.join(NAMES[:3])}, but {name!r} is missing.")
-
-
-def _check_units(columns, column_units: Mapping) -> None:
-    names = list(columns.values() if isinstance(columns, Mapping) else columns)
-    for name in column_units:
-        if name not in names:
-            raise ValueError(
-                f"column_units names {name!r}, which is none of the columns read"
-                f"{nearest(str(name), names) or '.'}"
-            )
