@@ -1,6 +1,6 @@
 """Simulation-based calibration of both models on maps of 2e4 stars.
 
-python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [SEED] [MODEL ...]   # 200 auto 0 (both)
+python benchmarks/sbc.py [SIMULATIONS] [SAMPLER] [SEED] [MODEL ...]   # 200 nuts 0 (both)
 
 Pixels and errors are those of a survey of 2e4 stars in 41 x 41 bins; truths are prior draws.  The
 simulations that are done stay in output/, from where a run that was stopped goes on.
@@ -18,7 +18,7 @@ BINS = {"pos": np.linspace(-1.2, 1.2, 42) * u.kpc, "vel": np.linspace(-70, 70, 4
 OUTPUT = Path("output")
 
 
-def main(simulations: int = 200, sampler: str = "auto", seed: str = "0", *models: str) -> None:
+def main(simulations: int = 200, sampler: str = "nuts", seed: str = "0", *models: str) -> None:
     """Print p, coverage, z and contraction of every quantity."""
     jax.config.update("jax_enable_x64", True)
     import torusimaging as oti

@@ -1,6 +1,8 @@
 """Settings and fixtures that all tests share."""
 
+import os
 import pathlib
+import tempfile
 
 import jax
 import matplotlib
@@ -14,6 +16,15 @@ install_import_hook([f"torusimaging.{name}" for name in PLAIN.split()], "beartyp
 
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
+
+
+def pytest_configure(config):
+    """Keep compiled programs on disk for this run: workers and child processes share them."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 
 @pytest.fixture(scope="module", autouse=True)
