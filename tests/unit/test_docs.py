@@ -33,10 +33,10 @@ def test_tutorial_runs(monkeypatch, tmp_path):
     assert len(cells) > 6
     steps = "num_warmup=500, num_steps=500"
     assert sum(steps in cell for cell in cells) == 1
-    cells = [cell.replace(steps, "num_warmup=300, num_steps=300") for cell in cells]
+    cells = [cell.replace(steps, "num_warmup=200, num_steps=100") for cell in cells]
     monkeypatch.chdir(tmp_path)
     space = {"display": print}
     for cell in cells:
         exec(compile(cell, "vertical-gradient.md", "exec"), space)
         plt.close("all")
-    assert space["result"].state.success and max(space["state"].rhat.values()) < 1.02
+    assert space["result"].state.success and max(space["state"].rhat.values()) < 1.1
