@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ..data.formats import filled
+
 _WARN = "TEFF LOGG VMICRO M_H ALPHA_M C_M N_M STAR CHI2 COLORTE ROTATION SN SPEC_HOLE ATMOS_HOLE"
 _ELEMENTS = [*_WARN.split(), "VSINI"]
 
@@ -192,7 +194,7 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
     values that are no whole numbers: a missing flag is no clean star.
     """
     if np.ma.getmaskarray(values).any():
-        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+        values = filled(values, flag)
     values = np.asarray(values)
     if values.dtype.kind == "f":
         bad = ~(np.isfinite(values) & (values == np.trunc(values)))

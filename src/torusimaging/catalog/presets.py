@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from ..data.plane import MISSING
 from .errors import correlation_names
 
 # What a star needs; the errors and correlations below are used where the files have them.
@@ -96,7 +97,7 @@ APOGEE_DR17 = Preset(
     best="SNR",
     columns=MappingProxyType({"radial_velocity": "VHELIO_AVG", "radial_velocity_error": "VERR"}),
     label=("MG_FE", "MG_FE_ERR"),
-    missing=(-9999.0, -999.0),
+    missing=MISSING,
     flag_preset="tutorial",
     selection="tutorial",
     extra=("APOGEE_ID", "TEFF", "LOGG", "FE_H", "SNR"),
@@ -141,7 +142,7 @@ GALAH_DR4 = Preset(
         {"radial_velocity": "rv_comp_1", "radial_velocity_error": "e_rv_comp_1"}
     ),
     label=("mg_fe", "e_mg_fe"),
-    missing=(-9999.0, -999.0),
+    missing=MISSING,
     # Every bit of these is a reason to doubt a value (the survey's page "Flags").
     flags=MappingProxyType({"flag_sp": "any", "flag_mg_fe": "any"}),
     selection="galah-dr4",
@@ -173,7 +174,7 @@ def _astra(release: str, version: str) -> Preset:
         best="snr",
         columns=_ASTRA,
         label=("mg_fe", "e_mg_fe"),
-        missing=(-9999.0, -999.0),
+        missing=MISSING,
         # Those of an abundance stand apart from the spectrum's.
         flags=MappingProxyType({"flag_bad": "any", "mg_h_flags": "any", "fe_h_flags": "any"}),
         extra=("teff", "logg", "fe_h", "snr"),
@@ -185,7 +186,7 @@ def _astra(release: str, version: str) -> Preset:
 GENERIC = Preset(
     name="generic",
     title="a table with columns named in the configuration",
-    missing=(-9999.0, -999.0),
+    missing=MISSING,
     units=False,
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType(

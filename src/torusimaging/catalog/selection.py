@@ -164,18 +164,22 @@ class Selection:
                 yield f"|{name}| < {limit:g}", np.abs(values) < limit
         if self.prograde:
             yield "prograde", stars.L_z < 0
-        R_g = self.rotation.guiding_radius(stars.L_z, R)
-        if self.R_g is not None:
-            low, high = (x.to(u.kpc) for x in self.R_g)
-            yield f"{low.value:g} < R_g < {high.value:g} kpc", (R_g > low) & (R_g < high)
-        if self.dR_max is not None:
-            yield f"|R - R_g| < {self.dR_max:g}", np.abs(R - R_g) < self.dR_max
+        if self.R_g is not None or self.dR_max is not None:
+            yield from self._guiding_cuts(stars)
         if self.vR_max is not None:
             yield f"|v_R| < {self.vR_max:g}", np.abs(stars.v_R) < self.vR_max
         if self.Lz_spread is not None and self.Lz_radius is not None:
             L0 = self.Lz_radius * self.rotation.speed(self.Lz_radius)
             keep = np.abs(np.abs(stars.L_z) - L0) < self.Lz_spread * L0
             yield f"|L_z - L_0| < {self.Lz_spread:g} L_0", keep
+
+    def _guiding_cuts(self, stars: Galactocentric) -> Iterator[tuple[str, np.ndarray]]:
+        R_g = self.rotation.guiding_radius(stars.L_z, stars.R)
+        if self.R_g is not None:
+            low, high = (x.to(u.kpc) for x in self.R_g)
+            yield f"{low.value:g} < R_g < {high.value:g} kpc", (R_g > low) & (R_g < high)
+        if self.dR_max is not None:
+            yield f"|R - R_g| < {self.dR_max:g}", np.abs(stars.R - R_g) < self.dR_max
 
 
 def inside(vertices: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -87,7 +87,4 @@ class Stars:
 
 def as_floats(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """A column as float64; a ``ValueError`` that names one that holds no numbers."""
-    try:
-        return filled(columns[name])
-    except ValueError as error:
-        raise ValueError(f"column '{name}' {error}.") from None
+    return filled(columns[name], f"column '{name}'")

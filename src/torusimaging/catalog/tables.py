@@ -216,7 +216,8 @@ def _unique(flow, part, name, columns, places, preset: Preset, tables) -> np.nda
     ids = np.asarray(ids[kept])
     if preset.best and preset.best in columns:
         other, best = columns[preset.best]
-        rank = _rank(other[best][places[id(other)]][kept], best)
+        what = f"column '{best}', by which the best row is chosen,"
+        rank = filled(other[best][places[id(other)]][kept], what)
         step = f"{name} unique, highest {best}"
     else:
         again = repeated(ids)
@@ -240,13 +241,6 @@ def _known(ids: np.ndarray) -> np.ndarray:
             "an id must be a whole number or a text: as a fraction, Gaia's numbers lose figures."
         )
     return np.char.str_len(ids.astype(str)) > 0
-
-
-def _rank(values: np.ndarray, name: str) -> np.ndarray:
-    try:
-        return filled(values)
-    except ValueError as error:
-        raise ValueError(f"column '{name}', by which the best row is chosen, {error}.") from None
 
 
 def _without_missing(values: np.ndarray, marks: tuple[float, ...], name: str) -> np.ndarray:

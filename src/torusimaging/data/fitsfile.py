@@ -146,10 +146,12 @@ class FitsFile(TableFile):
             content = head + packed.tobytes() + bytes(-packed.size % 2880)
             small = fits.BinTableHDU.fromstring(content, uint=True)
         table = small.data
-        if self.fields is None:
-            return {name: self._column(name, table, small.columns[name]) for name in columns}
-        # In the small table columns have the names of `_part_of_header`.
-        return {name: self._column(name, table, small.columns[k]) for k, name in enumerate(columns)}
+        # In a packed table columns have the names of `_part_of_header`.
+        keys = columns if self.fields is None else range(len(columns))
+        return {
+            name: self._column(name, table, small.columns[key])
+            for name, key in zip(columns, keys, strict=True)
+        }
 
     def _place(self, name: str) -> tuple[int, int]:
         """The first byte of a column in a row, and that behind its last."""

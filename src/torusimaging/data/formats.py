@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -223,8 +224,7 @@ class SmallFile(TableFile):
         column = self.table[name]
         if column.ndim != 1 or column.dtype.kind == "O":
             raise TableError(f"column {name!r} of {self.path} must hold one value a row.")
-        values = np.asarray(column)
-        values = native(values)
+        values = native(np.asarray(column))
         if not (hasattr(column, "mask") and np.any(column.mask)):
             return values
         if values.dtype.kind in "iub":
@@ -251,10 +251,10 @@ def joined(kept: Sequence[Columns]) -> Columns:
     return out
 
 
-def filled(values: NDArray) -> NDArray:
-    """Numbers as float64, masked ones as NaN; a ``ValueError`` for what are no real numbers."""
-    if np.asarray(values).dtype.kind not in "iufb":
-        raise ValueError(f"must be real numbers, but are {np.asarray(values).dtype}")
+def filled(values: Any, what: str) -> NDArray:
+    """Numbers as float64, masked ones as NaN; a ``ValueError`` about `what` is no real number."""
+    if (kind := np.asarray(values).dtype).kind not in "iufb":
+        raise ValueError(f"{what} must be real numbers, but are {kind}.")
     return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
 
 

@@ -132,7 +132,7 @@ def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         if label_err is not None:
             label_err = internal(u.Quantity(label_err), unit, "label_err")
         label = internal(u.Quantity(label), unit, "label")
-    y = np.ravel(_real(label, "label"))
+    y = np.ravel(filled(label, "label"))
     missing = (y == MISSING[0]) | (y == MISSING[1])
     if missing.any():
         y = np.where(missing, np.nan, y)
@@ -140,7 +140,7 @@ def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         raise ValueError(f"label must have one value a star, but has {y.size} for {n} stars.")
     if label_err is None:
         return y, None
-    sigma = _real(label_err, "label_err")
+    sigma = filled(label_err, "label_err")
     sigma = np.ravel(np.broadcast_to(sigma, (n,)) if sigma.ndim == 0 else sigma)
     if sigma.size != n:
         raise ValueError(
@@ -153,10 +153,3 @@ def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
             f"smallest: {smallest:g}): leave those stars out."
         )
     return y, sigma
-
-
-def _real(values, name: str) -> np.ndarray:
-    try:
-        return filled(values)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}.") from None

@@ -79,9 +79,9 @@ class Source:
 
     def _numbers(self, read: Columns, path: Path, column: str) -> NDArray:
         try:
-            return filled(read[column])
+            return filled(read[column], f"column {column!r} of {path}")
         except ValueError as error:
-            raise TableError(f"column {column!r} of {path} {error}.") from None
+            raise TableError(str(error)) from None
 
     def _label(self, read: Columns, units: Mapping, path: Path, name: str) -> NDArray | None:
         """The label or its error in the label's unit, which is that of the first file."""

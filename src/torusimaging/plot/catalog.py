@@ -48,9 +48,11 @@ def plot_places(
         axis.plot(sun[a], sun[b], "o", ms=6, mfc="none", mec=ORANGE, mew=1.5)
         axis.axhline(0, color=GREY, lw=0.5, zorder=0)
         axis.set(xlabel=f"{a} [kpc]", ylabel=f"{b} [kpc]", aspect="equal", adjustable="datalim")
-        # A few stars of the halo would make the disc a thin strip.
-        high = 1.2 * np.quantile(np.abs(xyz[b][good]), 0.998)
-        axis.set_ylim(max(-high, np.min(xyz[b][good])), min(high, np.max(xyz[b][good])))
+        if b == "z":
+            # A few stars of the halo would make the disc a thin strip.
+            z = xyz[b][good]
+            high = 1.2 * np.quantile(np.abs(z), 0.998)
+            axis.set_ylim(max(-high, np.min(z)), min(high, np.max(z)))
     own[0].set_title(f"{n:,} stars (circle: the Sun)", fontsize="medium")
     return own[0].figure, own
 

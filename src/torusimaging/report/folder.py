@@ -69,10 +69,11 @@ def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]
             work.rename(folder)
             files += sorted(folder.iterdir())
             return
-        for name in sorted(p.name for p in work.iterdir()):
+        names = sorted(p.name for p in work.iterdir())
+        for name in names:
             if (folder / name).is_dir():
                 raise OSError(f"{folder / name} cannot be written: it is a folder.")
-        for name in sorted(p.name for p in work.iterdir()):
+        for name in names:
             os.replace(work / name, folder / name)
             files.append(folder / name)
     except OSError as error:
