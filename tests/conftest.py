@@ -19,8 +19,11 @@ matplotlib.use("Agg")
 
 
 def pytest_configure(config):
-    """Keep compiled programs on disk for this run: workers and child processes share them."""
-    if not hasattr(config, "workerinput"):
+    """Keep compiled programs on disk for this run: workers and child processes share them.
+
+    A folder named by JAX_COMPILATION_CACHE_DIR is used as it is, and kept.
+    """
+    if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compiled-")
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
