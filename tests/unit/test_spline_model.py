@@ -96,6 +96,46 @@ def test_bad_maps(problem, change, message):
         model.optimize(start, bounds=bounds, **(data | change))
 
 
+KNOTS = np.linspace(0.0, 0.4, 4), {2: np.linspace(0.0, 0.4, 3)}
+
+
+def params_of(**distortion):
+    label = {"label_vals": np.array([0.0, -0.5, -0.5, -0.5])}
+    centre = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": np.log(0.07)}
+    vals = {"vals": np.log([0.5, 0.9])}
+    return centre | {"e_params": {2: vals | distortion}, "label_params": label}
+
+
+def test_amplitudes_scale_the_distortions():
+    """Parameters without them, as the published ones, are those of amplitude 1; 0 makes circles."""
+    model = oti.TorusImaging1DSpline(*KNOTS)
+    z = np.linspace(0.1, 1.0, 7) * u.kpc
+    plain, one = (model.get_acceleration(z, p) for p in (params_of(), params_of(amplitude=1.0)))
+    np.testing.assert_array_equal(plain, one)
+    harmonic = model.get_acceleration(z, params_of(amplitude=0.0)).to_value(u.kpc / u.Myr**2)
+    np.testing.assert_allclose(harmonic, -(0.07**2) * z.value, rtol=1e-12)
+    e2 = [model.get_es(0.3, params_of(amplitude=a))[2] for a in (1.0, -0.3)]
+    np.testing.assert_allclose(e2[1], -0.3 * e2[0], rtol=1e-12)
+
+
+def test_settings_make_the_model_again():
+    """Those of files from before there were amplitudes make a model without them."""
+    model = oti.TorusImaging1DSpline(*KNOTS, amplitude_sigma=2.0)
+    settings = model.settings()
+    again = oti.TorusImaging1DSpline.from_settings(settings)
+    assert again.settings() == settings and set(again.template()["e_params"][2]) == {
+        "vals",
+        "amplitude",
+    }
+    del settings["amplitude_sigma"]
+    old = oti.TorusImaging1DSpline.from_settings(settings)
+    published = oti.TorusImaging1DSpline(*KNOTS, prior="price-whelan25")
+    for without in (old, published):
+        assert set(without.template()["e_params"][2]) == {"vals"}
+    with pytest.raises(ValueError, match="params have no 'e_params.2.amplitude'"):
+        old.get_acceleration(0.5 * u.kpc, params_of(amplitude=1.0))
+
+
 def test_bad_settings(problem):
     data, (model, bounds, start) = problem
     with pytest.raises(ValueError, match="objective must be one of"):
@@ -108,6 +148,9 @@ def test_bad_settings(problem):
         oti.TorusImaging1DSpline([0, 0], {2: [0, 1]})
     with pytest.raises(ValueError, match="label_l2_sigma must be positive"):
         oti.TorusImaging1DSpline([0, 1], {2: [0, 1]}, label_l2_sigma=-1.0)
+    for sigma in (0.0, np.nan, -1.0):
+        with pytest.raises(ValueError, match="amplitude_sigma must be positive or None, but"):
+            oti.TorusImaging1DSpline([0, 1], {2: [0, 1]}, amplitude_sigma=sigma)
     with pytest.raises(ValueError, match="e_signs must be for the orders 2"):
         oti.TorusImaging1DSpline([0, 1], {2: [0, 1]}, {4: 1})
     with pytest.raises(ValueError, match="e_params is missing"):

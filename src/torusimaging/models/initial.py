@@ -7,6 +7,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import astropy.units as u
+import jax
 import numpy as np
 
 from ..units import internal
@@ -190,7 +191,7 @@ def start(model, guess: Guess) -> dict:
         "pos0": np.float64(guess.pos0),
         "vel0": np.float64(guess.vel0),
         "ln_Omega0": np.float64(guess.ln_omega0),
-        "e_params": {m: {"vals": np.array(model.e_references[m])} for m in model.orders},
+        "e_params": jax.tree.map(np.array, model.template()["e_params"]),
         "label_params": {
             "label_vals": np.r_[guess.label0, np.full(n_label, float(model.label_reference))]
         },
@@ -213,7 +214,8 @@ def bounds(params: dict, guess: Guess) -> dict:
         "vel0": pair(guess.vel0, 0.25 * guess.vel_range),
         "ln_Omega0": pair(guess.ln_omega0, 1.5),
         "e_params": {
-            m: {"vals": (p["vals"] - wide, p["vals"] + wide)} for m, p in params["e_params"].items()
+            m: {name: pair(x, wide) for name, x in own.items()}
+            for m, own in params["e_params"].items()
         },
         "label_params": {"label_vals": (low, high)},
     }

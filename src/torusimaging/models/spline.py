@@ -17,15 +17,19 @@ from .knots import choose_knots
 from .user import check_orders
 
 PRIORS = ("default", "price-whelan25")
+# sd of the mean ln-slope of a distortion about its reference where an amplitude carries its scale.
+LEVEL_SIGMA = 0.1
 
 
 class TorusImaging1DSpline(FourierModel):
     r"""Orbits and labels from splines of the ln-slopes at knots.
 
     ``params`` holds pos0 (kpc), vel0 (kpc/Myr), ln_Omega0 (rad/Myr),
-    ``e_params[m]["vals"]``, the ln-slopes of sign_m e_m at all knots but the first, where
-    e_m(0) = 0, and ``label_params["label_vals"]``, the label at r = 0 and the ln-slopes of
-    label_sign * label at the other knots.
+    ``e_params[m]["vals"]``, the ln-slopes of sign_m e_m / amplitude at all knots but the first,
+    where e_m(0) = 0, ``e_params[m]["amplitude"]``, by which e_m is multiplied (1 where it is left
+    out; 0 makes circles, as a harmonic field has, and it may be negative), and
+    ``label_params["label_vals"]``, the label at r = 0 and the ln-slopes of label_sign * label at
+    the other knots.
 
     Parameters
     ----------
@@ -34,10 +38,12 @@ class TorusImaging1DSpline(FourierModel):
     e_signs : ``{m: +1 or -1}``, the sign of e_m; default +1 for m = 2, -1 otherwise
     label_sign : +1 for a label that rises outwards, -1 for one that falls
     convention : the elliptical angle, "pv" or "vp"
-    prior : "default", a normal prior on ln-slopes about `references` and a random walk between
-        knots, or "price-whelan25", normal priors on the slopes themselves
+    prior : "default", normal priors on the amplitudes and on ln-slopes about `references`, and a
+        random walk between knots, or "price-whelan25", normal priors on the slopes themselves
     label_l2_sigma, label_smooth_sigma, e_l2_sigmas, e_smooth_sigmas : their standard deviations
     dacc_strength : strength of the prior against negative density (0: none)
+    amplitude_sigma : sd of the default prior of each amplitude about 1; None for distortions that
+        keep their sign and cannot vanish, without amplitudes, as with "price-whelan25"
     references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
         one for each knot but the first)
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
@@ -55,6 +61,7 @@ class TorusImaging1DSpline(FourierModel):
     label_sigmas: Float[Array, " 2"]
     e_sigmas: dict
     dacc_strength: Float[Array, ""]
+    amplitude_sigma: Float[Array, ""] | None
     orders: tuple[int, ...] = eqx.field(static=True)
     e_signs: tuple[int, ...] = eqx.field(static=True)
     label_sign: int = eqx.field(static=True)
@@ -76,6 +83,7 @@ class TorusImaging1DSpline(FourierModel):
         e_l2_sigmas: dict | None = None,
         e_smooth_sigmas: dict | None = None,
         dacc_strength: float = 1e2,
+        amplitude_sigma: float | None = 1.0,
         references: dict | None = None,
         priors: dict | None = None,
     ):
@@ -127,6 +135,14 @@ class TorusImaging1DSpline(FourierModel):
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
+        if prior == "price-whelan25" or amplitude_sigma is None:
+            self.amplitude_sigma = None
+        else:
+            if not (np.isfinite(amplitude_sigma) and amplitude_sigma > 0):
+                raise ValueError(
+                    f"amplitude_sigma must be positive or None, but {amplitude_sigma!r} was given."
+                )
+            self.amplitude_sigma = jnp.asarray(amplitude_sigma, float)
         self.given = as_arrays(priors)
 
     @classmethod
@@ -206,6 +222,9 @@ class TorusImaging1DSpline(FourierModel):
             "e_l2_sigmas": {m: float(s[0]) for m, s in self.e_sigmas.items()},
             "e_smooth_sigmas": {m: float(s[1]) for m, s in self.e_sigmas.items()},
             "dacc_strength": float(self.dacc_strength),
+            "amplitude_sigma": None
+            if self.amplitude_sigma is None
+            else float(self.amplitude_sigma),
             "references": {"label": float(self.label_reference)}
             | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
@@ -213,9 +232,9 @@ class TorusImaging1DSpline(FourierModel):
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DSpline":
-        """The model of `settings`."""
+        """The model of `settings`; those written before there were amplitudes have none."""
         priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
-        return cls(**(settings | {"priors": priors}))
+        return cls(**({"amplitude_sigma": None} | settings | {"priors": priors}))
 
     @property
     def _label_knots(self) -> np.ndarray:
@@ -227,7 +246,9 @@ class TorusImaging1DSpline(FourierModel):
             QuadraticSpline(
                 self.e_knots[m],
                 jnp.zeros(()),
-                sign * jnp.exp(jnp.asarray(params["e_params"][m]["vals"])),
+                sign
+                * jnp.asarray(params["e_params"][m].get("amplitude", 1.0))
+                * jnp.exp(jnp.asarray(params["e_params"][m]["vals"])),
             )
             for m, sign in zip(self.orders, self.e_signs, strict=True)
         )
@@ -271,9 +292,25 @@ class TorusImaging1DSpline(FourierModel):
             "pos0": zero,
             "vel0": zero,
             "ln_Omega0": zero,
-            "e_params": {m: {"vals": self.e_references[m]} for m in self.orders},
+            "e_params": {m: {"vals": self.e_references[m]} | self._amplitude for m in self.orders},
             "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
         }
+
+    @property
+    def _amplitude(self) -> dict[str, Array]:
+        """The entry of an order's amplitude at the centre of its prior, where the model has one."""
+        return {} if self.amplitude_sigma is None else {"amplitude": jnp.ones(())}
+
+    def floats(self, params: dict) -> dict:
+        """A copy of the caller's parameters as float arrays, with the amplitudes that they lack.
+
+        Sets in the published exchange format have none: theirs are 1.  Raises ``ValueError`` as
+        every model does.
+        """
+        orders = params.get("e_params") if isinstance(params, dict) else None
+        if isinstance(orders, dict) and all(isinstance(own, dict) for own in orders.values()):
+            params = params | {"e_params": {m: self._amplitude | own for m, own in orders.items()}}
+        return super().floats(params)
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """Smoothness of the label and of the distortions."""
@@ -292,8 +329,25 @@ class TorusImaging1DSpline(FourierModel):
             for m in self.orders
         }
         if self.prior == "default":
-            return {k: slope_residuals(v, centre, *s) for k, (v, centre, s) in splines.items()}
+            factors = {k: slope_residuals(v, centre, *s) for k, (v, centre, s) in splines.items()}
+            return factors | self._amplitude_factors(params)
         return {k: published_slope_residuals(v, *s) for k, (v, _, s) in splines.items()}
+
+    def _amplitude_factors(self, params: dict) -> dict[str, Array]:
+        """Normals of the amplitudes about 1, and of ln-slopes whose mean stays near its reference.
+
+        The scale of a distortion is its amplitude's: without the second factor both would share it.
+        """
+        if self.amplitude_sigma is None:
+            return {}
+        out = {}
+        for m in self.orders:
+            own, centre = params["e_params"][m], self.e_references[m]
+            level = jnp.mean(own["vals"] - centre)[None] / LEVEL_SIGMA
+            shape = slope_residuals(own["vals"], centre, *self.e_sigmas[m])
+            out[f"e_params.{m}.vals"] = jnp.concatenate([shape, level])
+            out[f"e_params.{m}.amplitude"] = (own["amplitude"] - 1.0)[None] / self.amplitude_sigma
+        return out
 
     def constraints(self, params: dict) -> Array:
         """Positive density and nested contours."""
