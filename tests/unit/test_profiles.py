@@ -167,7 +167,8 @@ def test_literature(model, tmp_path):
     [
         (some(3), np.linspace(0, 1, 3), "z has no unit"),
         (some(3), 1 * u.s, "z must have a unit like kpc"),
-        (some(3), 1 * u.kpc, "z must be one row of finite heights"),
+        (some(3), [[0.1, 0.2]] * u.kpc, "z must be one row of finite heights"),
+        (some(3), np.nan * u.kpc, "z must be one row of finite heights"),
         (some(3), [] * u.kpc, "z must be one row of finite heights"),
         (some(3), [np.nan, 1.0] * u.kpc, "z must be one row of finite heights"),
         (some(3), [-4.0, 3.0] * u.kpc, r"which ends 1.\d+ kpc from its midplane"),
@@ -188,8 +189,20 @@ def test_fit(model):
     layout = Layout.of(params())
     rows = np.stack([layout.flatten(jax.tree.map(jnp.asarray, p)) for p in some(1100)])
     sampled = replace(fit, samples=Samples(rows, layout))
-    meta = profiles(sampled).meta
-    assert meta["kind"] == "posterior draws" and 300 < meta["draws"] <= 500
+    table = profiles(sampled, [0.0, 0.3, 1.0] * u.kpc)
+    assert table.meta["kind"] == "posterior draws" and table.meta["draws"] == 1100
+    # Every draw counts once, those of the last, filled block, too.
+    a_z = [model.get_acceleration((0.3 + p["pos0"]) * u.kpc, p) for p in some(1100)]
+    expected = np.percentile(u.Quantity(a_z).to_value(u.km / u.s / u.Myr), [2.5, 16, 50])
+    got = [table[f"a_z_{level}"][1].value for level in ("p2_5", "p16", "median")]
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+
+
+def test_a_scalar_height_is_one_row(model):
+    table = profiles((model, some(5)), 0.5 * u.kpc)
+    assert len(table) == 1 and table["z"][0] == 0.5 * u.kpc
+    row = profiles((model, some(5)), [0.5] * u.kpc)
+    assert table["a_z_p84"][0] == row["a_z_p84"][0]
 
 
 def test_bad_fits():
