@@ -342,7 +342,7 @@ def _for_agama(potential: Any, units: AgamaUnits) -> Any:
         name: (1 * potential.units[name]).to_value(unit)
         for name, unit in (("length", u.kpc), ("time", u.Myr), ("mass", u.Msun))
     }
-    if not all(np.isclose(wanted[n], getattr(units, n), rtol=1e-6) for n in wanted):
+    if not all(np.isclose(wanted[n], getattr(units, n), rtol=1e-10) for n in wanted):
         asked = ", ".join(f"{name}={value:.10g}" for name, value in wanted.items())
         raise ValueError(
             f"gala hands {title_of(potential)} to Agama in its own units, which are not those that "

@@ -109,6 +109,8 @@ def vertical_line(potential: Any, R: u.Quantity | None) -> Line:
     line = {"gala": _gala, "galpy": _galpy, "agama": _agama}[kind](parts, R)
     try:
         start = line.potential(np.zeros(1)), line.acceleration(np.zeros(1))
+    except Warning:  # a caller's own wish to stop at warnings
+        raise
     except Exception as error:  # whatever another package's class may raise
         text = f"{type(error).__name__} {error}".splitlines()[0]
         raise ValueError(f"{line.name} cannot be evaluated at z = 0: {text}.") from error

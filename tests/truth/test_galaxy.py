@@ -218,7 +218,13 @@ def fake_agama(units):
     agama = ModuleType("agama")
     agama.units, agama.set = dict(units), []
     agama.getUnits = lambda: dict(agama.units)
-    agama.setUnits = lambda **given: agama.set.append(given)
+
+    def set_units(**given):
+        agama.set.append(given)
+        kinds = {"length": u.kpc, "velocity": u.km / u.s, "time": u.Myr, "mass": u.Msun}
+        agama.units |= {k: u.Quantity(1 * v, kinds[k]).value for k, v in given.items()}
+
+    agama.setUnits = set_units
     agama.velocity = lambda: agama.units["velocity"] * (u.km / u.s).to(u.kpc / u.Myr)
     agama.Potential = type("Potential", (FakePotential,), {"__module__": "agama", "agama": agama})
 
@@ -280,14 +286,15 @@ def test_agamas_units_must_be_set(survey_fit, monkeypatch):
     agama.units = GALPYS
     with pytest.raises(ValueError, match=r"call agama.setUnits\(length=1, time=1, mass=1\)"):
         oti.compare_actions(fit, gala_potentials()["v2"], *few, R=8 * u.kpc, method="agama")
-    # With its units in force gala is asked; it has no converter where no Agama is installed.
-    agama.units = KPC_MYR
-    with pytest.raises(ValueError, match="gala cannot hand MilkyWayPotential.*use method="):
-        oti.compare_actions(fit, gala_potentials()["v2"], *few, R=8 * u.kpc, method="agama")
     galpy = galpy_potentials()["composite"]
     with pytest.raises(ValueError, match=r"galpy\) was given: build it in Agama or use method="):
         oti.compare_actions(fit, galpy, *few, R=8 * u.kpc, method="agama")
     assert agama.set == []
+    # With its own units in force gala is asked; it cannot build potentials of this module.
+    agama.units = dict(KPC_MYR)
+    with pytest.raises(ValueError, match="gala cannot hand MilkyWayPotential.*use method="):
+        oti.compare_actions(fit, gala_potentials()["v2"], *few, R=8 * u.kpc, method="agama")
+    assert agama.units == pytest.approx(KPC_MYR)
 
 
 def test_a_fit_beside_the_truth(survey_fit):
