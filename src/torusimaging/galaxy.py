@@ -53,8 +53,8 @@ class ActionComparison:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        lines = [f"{len(self.table)} stars beside {self.reference}", *self.notes]
-        return f"<ActionComparison: {' '.join(lines)}>"
+        lines = [f"{len(self.table)} stars beside {self.reference}.", *self.notes]
+        return "ActionComparison: " + "\n  ".join(lines)
 
     def summary(self) -> QTable:
         """Median and half the 16-84 % range of J / J_ref, Omega / Omega_ref and theta - theta_ref.
@@ -89,7 +89,7 @@ class ActionComparison:
     def plot(self) -> tuple[Figure, NDArray]:
         """Three panels: J, theta and Omega of the model against the reference, which is named."""
         fig, axes = plot_actions(self.table, {n: self.table[f"{n}_ref"] for n in UNITS})
-        fig.suptitle(f"reference: {self.reference}", fontsize="small")
+        fig.suptitle(f"reference: {self.reference}", fontsize="small", wrap=True)
         return fig, axes
 
 

@@ -152,13 +152,13 @@ def _round(name: str, at_azimuth: Callable[[float], Callable]) -> str:
 
 
 def _gala(parts: list, R: u.Quantity | None) -> Line:
-    from gala.potential import PotentialBase  # pyright: ignore[reportMissingImports]
+    from gala.potential import Hamiltonian, PotentialBase  # pyright: ignore[reportMissingImports]
 
+    parts = [part.potential if isinstance(part, Hamiltonian) else part for part in parts]
     for part in parts:
         if not isinstance(part, PotentialBase):
             raise ValueError(
-                f"potential must be a gala potential, but gala's {type(part).__name__} was given"
-                + (": hand over its .potential." if hasattr(part, "potential") else ".")
+                f"potential must be a gala potential, but gala's {type(part).__name__} was given."
             )
         if isinstance(part, dict) and not part:
             raise ValueError(f"the gala potential {type(part).__name__} has no component.")

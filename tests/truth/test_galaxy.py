@@ -68,16 +68,19 @@ def gala_potentials():
             new = old
     odd = UnitSystem(u.pc, u.yr, u.Msun, u.rad)
     disc = gala.MiyamotoNagaiPotential(m=6e10 * u.Msun, a=3 * u.kpc, b=280 * u.pc, units=odd)
-    return {"2022": old, "v2": new, "usual": usual, "other units": disc, "list": [disc, usual]}
+    potentials = {"2022": old, "v2": new, "usual": usual, "other units": disc}
+    return potentials | {"list": [disc, usual], "Hamiltonian": gala.Hamiltonian(usual)}
 
 
 def by_gala(potential, z):
-    parts = potential if isinstance(potential, list) else [potential]
+    parts = (
+        potential if isinstance(potential, list) else [getattr(potential, "potential", potential)]
+    )
     xyz = np.stack([np.full(z.size, 8.21), np.zeros(z.size), z]) * u.kpc
     return sum(p.energy(xyz).to_value(u.kpc**2 / u.Myr**2) for p in parts)
 
 
-@pytest.mark.parametrize("name", ["2022", "v2", "usual", "other units", "list"])
+@pytest.mark.parametrize("name", ["2022", "v2", "usual", "other units", "list", "Hamiltonian"])
 def test_gala(survey_fit, name):
     """The public door against adaptive quadrature of the same potential."""
     fit = survey_fit[1]
@@ -346,7 +349,7 @@ def odd_potentials():
     own = type("Disc", (), {"__module__": "elsewhere.discs"})()
     return {
         "no units": (gala.MiyamotoNagaiPotential(m=1, a=3, b=0.28), {}, "has no units: build it"),
-        "hamiltonian": (gala.Hamiltonian(good), {}, "hand over its .potential"),
+        "frame": (gala.StaticFrame(galactic), {}, "but gala's StaticFrame was given"),
         "empty": (gala.CompositePotential(), {}, "has no component"),
         "uneven": (shifted, {}, r"not symmetric about z = 0 \(by \d+ %\)"),
         "class": (gala.NFWPotential, {}, "the class NFWPotential itself was given"),
