@@ -60,7 +60,7 @@ def plot_profiles(
     tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in (others or {}).items()}
     for key, one in tables.items():
         _check(one, key)
-    true = read_truth(truth, R, table.meta.get("frame"))
+    true = read_truth(truth, R, (table.meta or {}).get("frame"))
     names = [n for n in PANELS if any(f"{n}_median" in t.colnames for t in tables.values())]
     fig, axes = plt.subplots(
         1,
