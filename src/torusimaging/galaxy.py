@@ -18,25 +18,43 @@ from .foliation.potential import OrbitGrid, PotentialFoliation
 from .mock import Potential1D
 from .plot import plot_actions
 from .profile import read_draws
+from .reference import (
+    VELOCITY,
+    AgamaUnits,
+    frame_notes,
+    package_of,
+    radius_of,
+    title_of,
+    vertical_line,
+)
 from .units import internal
 
-VELOCITY = u.kpc / u.Myr
 UNITS = {"J": u.kpc**2 / u.Myr, "theta": u.rad, "Omega": u.rad / u.Myr}
 NODES = 801
+WIDEST = 0.01  # kpc between the heights of a reference's table, for orbits that reach far
+HIGHEST = 100.0  # kpc; orbits that turn beyond it are left out
+METHODS = ("vertical", "agama")
 SOME_STARS, SOME_DRAWS = 5000, 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ActionComparison:
     """Actions, angles and frequencies of stars by the model and by a reference.
 
     `table` has J, theta, Omega and flag of the model and J_ref, theta_ref, Omega_ref; `reference`
-    says what the latter are of; `draws` are the model's tables of some stars for other draws.
+    says what the latter are of; `draws` are the model's tables of some stars for other draws;
+    `notes` says in sentences where the reference's radius and frame are not the fit's, and what
+    else to know of it.
     """
 
     table: QTable
     reference: str
     draws: tuple[QTable, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.table)} stars beside {self.reference}.", *self.notes]
+        return "ActionComparison: " + "\n  ".join(lines)
 
     def summary(self) -> QTable:
         """Median and half the 16-84 % range of J / J_ref, Omega / Omega_ref and theta - theta_ref.
@@ -59,6 +77,7 @@ class ActionComparison:
             {"quantity": list(values), "median": middle, "sd": sd, "scatter": (high - low) / 2},
             meta={
                 "reference": self.reference,
+                "notes": list(self.notes),
                 "n_compared": int(good.sum()),
                 "n_left_out": int((~good).sum()),
             },
@@ -68,8 +87,10 @@ class ActionComparison:
         return table
 
     def plot(self) -> tuple[Figure, NDArray]:
-        """Three panels: J, theta and Omega of the model against the reference."""
-        return plot_actions(self.table, {n: self.table[f"{n}_ref"] for n in UNITS})
+        """Three panels: J, theta and Omega of the model against the reference, which is named."""
+        fig, axes = plot_actions(self.table, {n: self.table[f"{n}_ref"] for n in UNITS})
+        fig.suptitle(f"reference: {self.reference}", fontsize="small", wrap=True)
+        return fig, axes
 
 
 def _differences(table: QTable, other: QTable) -> tuple[dict[str, NDArray], NDArray]:
@@ -94,6 +115,7 @@ def compare_actions(
     v: u.Quantity,
     R: u.Quantity | None = None,
     method: str = "vertical",
+    frame: Any = None,
 ) -> ActionComparison:
     """Compare the model's J, theta and Omega of stars with those in a full potential.
 
@@ -101,40 +123,38 @@ def compare_actions(
     ----------
     samples : a `Fit`, or a pair (model, params) or (model, draws); the optimum, or the first draw,
         is compared, and at most 32 draws and 5000 stars give the uncertainty of the medians
-    potential : a galpy potential (or a list of them), a gala potential, an Agama potential, a
+    potential : a galpy or gala potential (or a list of them), an Agama potential, a
         `mock.Potential1D`, or a mapping with J, theta and Omega computed elsewhere (quantities)
-    z, v : heights and vertical velocities in the model's frame, quantities of shape (n,); the
-        model's pos0 and vel0 are taken off before they are handed to the potential
+    z, v : heights and vertical velocities in the model's frame, quantities of shape (n,) or
+        scalars; the model's pos0 and vel0 are taken off before they are handed to the potential
     R : Galactocentric radius (length), for potentials of more than one dimension
     method : "vertical", the one-dimensional orbit at fixed R (the model's own assumption), or
         "agama", Agama's action finder for stars at (R, 0, z) moving with the circular velocity
+    frame : the frame in which the potential was measured, a `catalog.Frame` or words such as
+        "R0 = 8.275 kpc, z_sun = 20.8 pc"; where it, or R, is not the fit's own, ``notes`` says so
 
-    Stars that are not finite or beyond the model are NaN and flagged.  Angles are 0 at the plane
-    moving up.  Raises ``ValueError`` for unequal shapes, an unknown potential or method, a missing
-    R, and where Agama is asked for and absent; `UnitError` for coordinates without units.
+    Stars that are not finite or beyond the model are NaN and flagged, and those that the potential
+    does not hold within 100 kpc are NaN.  Angles are 0 at the plane moving up.  Raises
+    ``ValueError`` for unequal shapes, an unknown potential or method, an R that is missing or
+    outside the potential's range, a potential that does not rise evenly from z = 0, and where
+    Agama is asked for and absent or its units are not set; `UnitError` for coordinates without
+    units.
     """
-    model, draws, _ = read_draws(samples)
+    model, draws, meta = read_draws(samples)
     params = samples.params if hasattr(samples, "params") else draws[0]
-    pos, vel = internal(z, u.kpc, "z"), internal(v, VELOCITY, "v")
+    pos = np.atleast_1d(internal(z, u.kpc, "z"))
+    vel = np.atleast_1d(internal(v, VELOCITY, "v"))
     if pos.ndim != 1 or pos.shape != vel.shape:
         raise ValueError(
             f"z and v must be rows of one length, but have shapes {pos.shape} and {vel.shape}."
         )
-    if method not in ("vertical", "agama"):
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be 'vertical' or 'agama', but {method!r} was given.")
     table = model.compute_action_angle(pos * u.kpc, vel * VELOCITY, params)
     # The reference's table must not stretch to stars that the model does not reach.
     inside = np.where(np.asarray(table["flag"]) == 0, 0.0, np.nan)
     q, p = pos - float(params["pos0"]) + inside, vel - float(params["vel0"])
-    if isinstance(potential, Mapping | Table):
-        reference, name = _given(potential, pos.size), "values given"
-    elif method == "agama" and isinstance(potential, Potential1D):
-        raise ValueError("method='agama' needs a potential of three dimensions, not a Potential1D.")
-    elif method == "agama" or _module(potential) == "agama":
-        reference, name = _agama(potential, q, p, _radius(R, potential)), "Agama's action finder"
-    else:
-        phi, name = _vertical(potential, R)
-        reference = _one_dimensional(phi, q, p)
+    reference, name, notes, radius = _reference(potential, q, p, R, method)
     for key, unit in UNITS.items():
         table[f"{key}_ref"] = reference[key] * unit
     some = slice(0, SOME_STARS)
@@ -143,21 +163,33 @@ def compare_actions(
         model.compute_action_angle(pos[some] * u.kpc, vel[some] * VELOCITY, draw)
         for draw in draws[::step]
     )
-    return ActionComparison(table, name, others if len(others) > 1 else ())
+    notes = (*frame_notes(meta["frame"], radius, frame), *notes)
+    if lost := int(np.sum(np.isfinite(q) & np.isfinite(p) & ~np.isfinite(reference["J"]))):
+        notes += (f"{lost} stars of the model have no values in the reference and are left out.",)
+    return ActionComparison(table, name, others if len(others) > 1 else (), notes)
 
 
-def _module(potential: Any) -> str:
-    first = potential[0] if isinstance(potential, list) and potential else potential
-    return type(first).__module__.split(".")[0]
-
-
-def _radius(R: u.Quantity | None, potential: Any) -> float:
-    if R is None:
-        raise ValueError(
-            f"R must be given, a length, for the potential {type(potential).__name__}, which "
-            "has more than one dimension."
-        )
-    return float(internal(R, u.kpc, "R"))
+def _reference(
+    potential: Any, q: NDArray, p: NDArray, R: u.Quantity | None, method: str
+) -> tuple[dict[str, NDArray], str, tuple[str, ...], float | None]:
+    """J, theta and Omega by a reference, its name, notes and radius (kpc; None: it has none)."""
+    kind = package_of(potential)
+    if not kind and isinstance(potential, Mapping | Table):
+        return _given(potential, q.size), "values given", (), None
+    if isinstance(potential, Potential1D):
+        if method == "agama":
+            raise ValueError(
+                "method='agama' needs a potential of three dimensions, not a Potential1D."
+            )
+        name = "the exact one-dimensional potential"
+        return _one_dimensional(potential.potential, q, p, name), name, (), None
+    if kind == "agama" or (kind and method == "agama"):
+        radius = radius_of(R, potential)
+        name = f"Agama's action finder in {title_of(potential)} ({kind}) at R = {radius:g} kpc"
+        return _agama(potential, q, p, radius), name, (), radius
+    line = vertical_line(potential, R)
+    found = _one_dimensional(line.potential, q, p, line.name)
+    return found, f"vertical orbits in {line.name}", line.notes, line.radius
 
 
 def _given(values: Any, n: int) -> dict[str, NDArray]:
@@ -170,47 +202,6 @@ def _given(values: Any, n: int) -> dict[str, NDArray]:
     if any(x.shape != (n,) for x in out.values()):
         raise ValueError(f"potential must have one value for each of the {n} stars.")
     return out
-
-
-def _vertical(potential: Any, R: u.Quantity | None) -> tuple[Callable[[NDArray], NDArray], str]:
-    """The potential on a vertical line as a function of z (kpc), in kpc^2/Myr^2, and its name."""
-    kind = _module(potential)
-    if isinstance(potential, Potential1D):
-        return potential.potential, "the exact one-dimensional potential"
-    if kind not in ("gala", "galpy"):
-        raise ValueError(
-            "potential must be one of galpy, gala, Agama or torusimaging.mock, or a mapping with "
-            f"J, theta and Omega, but {type(potential).__name__} was given."
-        )
-    radius = _radius(R, potential)
-    line = _gala_line if kind == "gala" else _galpy_line
-    name = f"vertical orbits at R = {radius:g} kpc in {type(potential).__name__} ({kind})"
-    return line(potential, radius), name
-
-
-def _gala_line(potential: Any, radius: float) -> Callable[[NDArray], NDArray]:
-    def phi(z):
-        xyz = np.stack([np.full(z.size, radius), np.zeros(z.size), z]) * u.kpc
-        return potential.energy(xyz).to_value(VELOCITY**2)
-
-    return phi
-
-
-def _galpy_line(potential: Any, radius: float) -> Callable[[NDArray], NDArray]:
-    from galpy.potential import evaluatePotentials  # pyright: ignore[reportMissingImports]
-    from galpy.util.conversion import get_physical  # pyright: ignore[reportMissingImports]
-
-    scales = get_physical(potential)
-    ro, vo = scales["ro"], (scales["vo"] * u.km / u.s).to_value(VELOCITY)
-
-    def phi(z):
-        # One height at a time: not every galpy potential takes arrays.
-        natural = [
-            evaluatePotentials(potential, radius / ro, x / ro, use_physical=False) for x in z
-        ]
-        return vo**2 * np.array(natural, dtype=float)
-
-    return phi
 
 
 class _TableSide(Side):
@@ -242,48 +233,125 @@ class _TableSide(Side):
         return (slope**2 + w * bend) / FOUR_PI_G
 
 
-def _one_dimensional(phi: Callable, q: NDArray, p: NDArray) -> dict[str, NDArray]:
-    """J, theta and Omega of orbits of p^2/2 + phi(q), phi even; NaN where q or p is not finite."""
+def _one_dimensional(phi: Callable, q: NDArray, p: NDArray, name: str) -> dict[str, NDArray]:
+    """J, theta and Omega of orbits of p^2/2 + phi(q), phi even; NaN where q or p is not finite.
+
+    Orbits that reach beyond `HIGHEST` are NaN, too.  Raises ``ValueError`` where all do, and for a
+    potential, called `name`, that is not finite, rising and even.
+    """
     finite = np.isfinite(q) & np.isfinite(p)
     if not finite.any():
         return {k: np.full(q.shape, np.nan) for k in UNITS}
-    heights = np.abs(q[finite])
     zero = phi(np.zeros(1))
-    energy = np.max(p[finite] ** 2 / 2 + phi(heights) - zero)
-    top = max(float(heights.max()), 0.1)
-    while phi(np.array([top]))[0] - zero[0] < energy:
-        top *= 1.3
-        if top > 1e3:
-            raise ValueError("some stars are not bound to the plane within 1000 kpc.")
+    energy = np.full(q.shape, np.inf)
+    energy[finite] = p[finite] ** 2 / 2 + phi(np.abs(q[finite])) - zero
+    if not np.isfinite(energy[finite]).all():
+        raise ValueError(f"{name} has no finite value at some stars: they lie outside its range.")
+    highest = float(phi(np.array([HIGHEST]))[0] - zero[0])
+    # A potential may end below: then the orbits must, and the check of its table says whether.
+    bound = finite & (~np.isfinite(highest) | (energy < highest))
+    if not bound.any():
+        raise ValueError(f"{name} holds no star within {HIGHEST:g} kpc of the plane.")
+    most = energy[bound].max()
+    top = max(float(np.abs(q[bound]).max()), 0.1)
+    while phi(np.array([top]))[0] - zero[0] < most and top < HIGHEST:
+        top = min(1.3 * top, HIGHEST)
     top *= 1.02
-    x = np.linspace(0.0, 1.02 * top, NODES)
-    w = np.sqrt(2 * np.maximum(phi(x) - zero, 0.0))
+    nodes = max(NODES, int(top / WIDEST))
+    x = np.linspace(0.0, 1.02 * top, nodes)
+    rise = phi(x) - zero
+    _check_rise(phi, x, rise, name)
+    w = np.sqrt(2 * np.maximum(rise, 0.0))
     # sqrt(2 Phi) is odd and smooth through the plane: mirrored, the spline needs no end condition.
     both = CubicSpline(np.r_[-x[:0:-1], x], np.r_[-w[:0:-1], w])
-    coefficients = both.c[:, NODES - 1 :]
+    coefficients = both.c[:, nodes - 1 :]
     orbits = PotentialFoliation(
         jnp.zeros(()), jnp.zeros(()), _TableSide(x, coefficients), None, OrbitGrid.reaching(top)
     )
-    found = potential_orbits(orbits, jnp.asarray(q), jnp.asarray(p))
+    inside = np.where(bound, q, np.nan)
+    found = potential_orbits(orbits, jnp.asarray(inside), jnp.asarray(p))
     return {k: np.asarray(getattr(found, k)) for k in UNITS}
 
 
-def _agama(potential: Any, q: NDArray, p: NDArray, radius: float) -> dict[str, NDArray]:
-    try:
-        import agama  # pyright: ignore[reportMissingImports]
-    except ImportError:
+def _check_rise(phi: Callable, x: NDArray, rise: NDArray, name: str) -> None:
+    """Refuse a potential that is not finite, does not rise from the plane, or is not even."""
+    if not np.isfinite(rise).all():
+        end = x[np.flatnonzero(~np.isfinite(rise))[0]]
         raise ValueError(
-            "Agama is not installed: build it with `pip install agama` (a C++ compiler and GSL "
-            "are needed), or use method='vertical'."
-        ) from None
-    agama.setUnits(mass=1, length=1, time=1)  # Msun, kpc, Myr
-    own = potential if _module(potential) == "agama" else potential.as_interop("agama")
-    speed = np.sqrt(-radius * own.force([radius, 0, 0])[0])
-    zero = np.zeros_like(q)
-    stars = np.stack([zero + radius, zero, q, zero, zero + speed, p], axis=1)
-    finite = np.isfinite(stars).all(axis=1)
+            f"{name} has no finite value at z = {end:.3g} kpc, which the stars' orbits need."
+        )
+    depth = np.ptp(rise)
+    some = x[:: max(1, x.size // 16)]
+    skew = np.abs(phi(some) - phi(-some)).max() / (depth or 1.0)
+    if skew > 1e-5:
+        raise ValueError(
+            f"{name} is not symmetric about z = 0 (by {100 * skew:.2g} %), which the comparison "
+            "needs: hand over a mapping with J, theta and Omega computed elsewhere."
+        )
+    if not rise.max() > 0 or np.diff(rise).min() < -1e-7 * depth:
+        raise ValueError(f"{name} does not rise from z = 0 upwards, so that orbits have no action.")
+
+
+def _agama(potential: Any, q: NDArray, p: NDArray, radius: float) -> dict[str, NDArray]:
+    """J, theta and Omega by Agama's action finder, in the units that the user gave Agama."""
+    kind = package_of(potential)
+    if kind == "galpy" or (kind == "gala" and isinstance(potential, list | tuple)):
+        raise ValueError(
+            "method='agama' takes an Agama or one gala potential, but "
+            f"{title_of(potential)} ({kind}) was given: build it in Agama or use method='vertical'."
+        )
+    units = AgamaUnits.current()
+    import agama  # pyright: ignore[reportMissingImports]
+
+    own = _for_agama(potential, units)
+    pull = -float(np.ravel(own.force([radius / units.length, 0, 0]))[0])
+    if not pull > 0:
+        raise ValueError(
+            f"{title_of(potential)} has no circular orbit at R = {radius:g} kpc: R lies outside "
+            "its range."
+        )
+    speed = np.sqrt(radius / units.length * pull)
+    finite = np.isfinite(q) & np.isfinite(p)
     out = {k: np.full(q.shape, np.nan) for k in UNITS}
-    found = agama.ActionFinder(own)(stars[finite], actions=True, angles=True, frequencies=True)
-    for key, values in zip(UNITS, found, strict=True):
-        out[key][finite] = values[:, 1]
+    if not finite.any():
+        return out
+    height, rate = q[finite] / units.length, p[finite] / units.velocity
+    zero = np.zeros_like(height)
+    stars = np.stack([zero + radius / units.length, zero, height, zero, zero + speed, rate], axis=1)
+    try:
+        found = agama.ActionFinder(own)(stars, actions=True, angles=True, frequencies=True)
+    except (RuntimeError, ValueError, TypeError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"Agama's action finder does not take {title_of(potential)}: {text}."
+        ) from error
+    shown = {"J": units.length * units.velocity, "theta": 1.0, "Omega": 1 / units.time}
+    for (key, unit), values in zip(shown.items(), found, strict=True):
+        out[key][finite] = unit * np.asarray(values)[:, 1]
     return out
+
+
+def _for_agama(potential: Any, units: AgamaUnits) -> Any:
+    """The potential as Agama's.  Never sets Agama's units: that is gala's converter's own way."""
+    import agama  # pyright: ignore[reportMissingImports]
+
+    if package_of(potential) == "agama":
+        return agama.Potential(*potential) if isinstance(potential, list | tuple) else potential
+    vertical_line(potential, 1.0 * u.kpc)  # refuses what has no units
+    wanted = {
+        name: (1 * potential.units[name]).to_value(unit)
+        for name, unit in (("length", u.kpc), ("time", u.Myr), ("mass", u.Msun))
+    }
+    if not all(np.isclose(wanted[n], getattr(units, n), rtol=1e-10) for n in wanted):
+        asked = ", ".join(f"{name}={value:.10g}" for name, value in wanted.items())
+        raise ValueError(
+            f"gala hands {title_of(potential)} to Agama in its own units, which are not those that "
+            f"Agama has: call agama.setUnits({asked}) before you build anything with Agama, or "
+            "hand over an Agama potential."
+        )
+    try:
+        return potential.as_interop("agama")
+    except (ImportError, TypeError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"gala cannot hand {title_of(potential)} to Agama ({error}): use method='vertical'."
+        ) from error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .literature import MARKS
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
+from .models.samples import Samples
 from .results import Fit
 from .units import internal
 
@@ -28,6 +29,7 @@ N_HEIGHTS = 61
 # A spline model's density at the centre is the slope of one segment: its mean within 50 pc tells
 # more, as in `Fit.derived`.
 CENTRE = 0.05
+BLOCK = 250  # draws at a time: memory stays bounded, and one compiled program serves any number
 
 
 def profiles(
@@ -39,10 +41,10 @@ def profiles(
 
     Parameters
     ----------
-    fit : a fit, of which at most 500 draws are used (before sampling: the optimum alone), or a
-        pair (model, sequence of parameter dictionaries), of which all are
-    z : length, shape (n,), heights above the midplane of each draw, pos - pos0, of either sign;
-        default: 61 from 0 to the smallest reach of the draws
+    fit : a fit, all of whose draws are used (before sampling: the optimum alone), or a pair (model,
+        sequence of parameter dictionaries)
+    z : length, shape (n,) or a scalar (a table of one row), heights above the midplane of each
+        draw, pos - pos0, of either sign; default: 61 from 0 to the smallest reach of the draws
     literature : whether ``meta["literature"]`` compares with the values of `oti.literature`
 
     Returns
@@ -73,7 +75,7 @@ def profiles(
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
         )
-    reaches = np.asarray(_reaches(model, stacked))
+    reaches = _in_blocks(_reaches, model, stacked)
     heights = _heights(z, reaches)
     # The published values' heights ride along behind the table's own.
     marks = MARKS if literature else ()
@@ -100,12 +102,13 @@ def profiles(
     return table
 
 
-def read_draws(fit) -> tuple[OrbitModel, list[dict], dict]:
-    """(model, draws, what the table's meta says of them)."""
+def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
+    """(model, all draws, what the table's meta says of them)."""
     if isinstance(fit, Fit):
         kind = "optimum only" if fit.samples is None else "posterior draws"
         verdict = "" if fit.state is None else fit.state.verdict
-        return fit.model, fit.draws(), {"frame": fit.frame, "kind": kind, "verdict": verdict}
+        draws = [fit.params] if fit.samples is None else fit.samples
+        return fit.model, draws, {"frame": fit.frame, "kind": kind, "verdict": verdict}
     if not isinstance(fit, tuple | list) or len(fit) != 2 or not isinstance(fit[0], OrbitModel):
         raise ValueError(
             "fit must be a Fit or a pair (model, sequence of parameter dictionaries), but "
@@ -114,14 +117,16 @@ def read_draws(fit) -> tuple[OrbitModel, list[dict], dict]:
     model, samples = fit
     if isinstance(samples, Mapping):
         return model, [dict(samples)], {"frame": "not stated", "kind": "optimum only"}
-    draws = list(samples)
-    if not draws:
+    draws = samples if isinstance(samples, Samples) else list(samples)
+    if not len(draws):
         raise ValueError("samples must hold at least one set of parameters, but is empty.")
     return model, draws, {"frame": "not stated", "kind": "posterior draws"}
 
 
-def _stack(draws: list[dict]) -> dict:
+def _stack(draws: Sequence[dict]) -> dict:
     """One dictionary of the draws' values along a new first axis."""
+    if isinstance(draws, Samples):
+        return draws.layout.unflatten(np.asarray(draws.draws, float))
 
     def shape(tree):
         leaves, structure = jax.tree.flatten(tree)
@@ -140,7 +145,7 @@ def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
     if z is None:
         # Just inside the end, so that rounding leaves the last height its value.
         return np.linspace(0.0, reaches.min() * (1 - 1e-9), N_HEIGHTS)
-    heights = internal(z, u.kpc, "z")
+    heights = np.atleast_1d(internal(z, u.kpc, "z"))
     if heights.ndim != 1 or heights.size == 0 or not np.all(np.isfinite(heights)):
         raise ValueError(
             f"z must be one row of finite heights, but {np.array2string(heights, threshold=6)} "
@@ -152,6 +157,22 @@ def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
             f"but lies between {heights.min():g} and {heights.max():g} kpc."
         )
     return heights
+
+
+def _in_blocks(function, model, stacked: dict, *rest):
+    """`function` (model, stacked, ...) of at most `BLOCK` draws at a time, joined along the draws.
+
+    The last block is filled with the last draw, so that all have one shape and one program.
+    """
+    number = len(jax.tree.leaves(stacked)[0])
+    if number <= BLOCK:
+        return jax.tree.map(np.asarray, function(model, stacked, *rest))
+    parts = []
+    for start in range(0, number, BLOCK):
+        rows = np.minimum(np.arange(start, start + BLOCK), number - 1)
+        part = jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows], stacked)
+        parts.append(function(model, part, *rest))
+    return jax.tree.map(lambda *x: np.concatenate(x)[:number], *parts)
 
 
 @eqx.filter_jit
@@ -174,11 +195,11 @@ def _axes(model, stacked, z):
 
 def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
     """Every quantity in the table's units, shape (draws, heights), NaN beyond a draw's reach."""
-    a, slope, pull = (np.asarray(x) for x in _axes(model, stacked, jnp.asarray(z)))
+    a, slope, pull = _in_blocks(_axes, model, stacked, jnp.asarray(z))
     values = {"a_z": a, "rho": -slope / (4 * np.pi * G), "Sigma": pull / (4 * np.pi * G)}
     if getattr(model, "has_dark_matter", False):
-        dark = _dark(model, stacked, jnp.asarray(z))
-        values["rho_dm"], values["Sigma_dm"] = (np.asarray(x) for x in dark)
+        dark = _in_blocks(_dark, model, stacked, jnp.asarray(z))
+        values["rho_dm"], values["Sigma_dm"] = dark
     outside = np.abs(z) > reaches[:, None]
     # Adding zero takes the sign off a vanishing acceleration.
     return {

@@ -167,7 +167,8 @@ def test_literature(model, tmp_path):
     [
         (some(3), np.linspace(0, 1, 3), "z has no unit"),
         (some(3), 1 * u.s, "z must have a unit like kpc"),
-        (some(3), 1 * u.kpc, "z must be one row of finite heights"),
+        (some(3), [[0.1, 0.2]] * u.kpc, "z must be one row of finite heights"),
+        (some(3), np.nan * u.kpc, "z must be one row of finite heights"),
         (some(3), [] * u.kpc, "z must be one row of finite heights"),
         (some(3), [np.nan, 1.0] * u.kpc, "z must be one row of finite heights"),
         (some(3), [-4.0, 3.0] * u.kpc, r"which ends 1.\d+ kpc from its midplane"),
@@ -188,8 +189,20 @@ def test_fit(model):
     layout = Layout.of(params())
     rows = np.stack([layout.flatten(jax.tree.map(jnp.asarray, p)) for p in some(1100)])
     sampled = replace(fit, samples=Samples(rows, layout))
-    meta = profiles(sampled).meta
-    assert meta["kind"] == "posterior draws" and 300 < meta["draws"] <= 500
+    table = profiles(sampled, [0.0, 0.3, 1.0] * u.kpc)
+    assert table.meta["kind"] == "posterior draws" and table.meta["draws"] == 1100
+    # Every draw counts once, those of the last, filled block, too.
+    a_z = [model.get_acceleration((0.3 + p["pos0"]) * u.kpc, p) for p in some(1100)]
+    expected = np.percentile(u.Quantity(a_z).to_value(u.km / u.s / u.Myr), [2.5, 16, 50])
+    got = [table[f"a_z_{level}"][1].value for level in ("p2_5", "p16", "median")]
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+
+
+def test_a_scalar_height_is_one_row(model):
+    table = profiles((model, some(5)), 0.5 * u.kpc)
+    assert len(table) == 1 and table["z"][0] == 0.5 * u.kpc
+    row = profiles((model, some(5)), [0.5] * u.kpc)
+    assert table["a_z_p84"][0] == row["a_z_p84"][0]
 
 
 def test_bad_fits():
@@ -219,8 +232,103 @@ def test_figure(model):
     assert plot_profiles(other)[1].shape == (5,)
     survey = SimpleNamespace(pos0=0 * u.kpc, potential=truth)
     assert plot_profiles(table, truth=survey)[1].shape == (3,)
-    with pytest.raises(ValueError, match="truth must have the methods"):
-        plot_profiles(table, truth=lambda z: z)
     with pytest.raises(ValueError, match="must be one that profiles"):
         plot_profiles(QTable({"z": [1] * u.kpc}))
     plt.close("all")
+
+
+def dashed(axes):
+    """(label, heights, values) of each panel's dashed line, None where it has none."""
+    lines = [[x for x in ax.lines if x.get_linestyle() == "--"] for ax in axes]
+    return [(x[0].get_label(), *x[0].get_data()) if x else None for x in lines]
+
+
+def full_potentials():
+    gala = pytest.importorskip("gala.potential", reason="gala is not installed")
+    galpy = pytest.importorskip("galpy.potential", reason="galpy is not installed")
+    from gala.units import galactic
+
+    disc = {"a": 3 * u.kpc, "b": 0.28 * u.kpc}
+    first = gala.MiyamotoNagaiPotential(m=6e10 * u.Msun, **disc, units=galactic)
+    second = galpy.MiyamotoNagaiPotential(amp=6e10 * u.Msun, **disc, ro=8.1, vo=225.0)
+    return {"gala": first, "gala list": [first], "galpy": second, "galpy list": [second]}
+
+
+@pytest.mark.parametrize("name", ["gala", "gala list", "galpy", "galpy list"])
+def test_truth_of_another_package(model, name):
+    """a_z of a Miyamoto-Nagai disc in closed form, and rho and Sigma in the table's own sense."""
+    potential = full_potentials()[name]
+    table = profiles((model, some(5)), np.linspace(-0.9, 0.9, 11) * u.kpc)
+    found = dashed(plot_profiles(table, truth=potential, R=8000 * u.pc)[1])
+    assert found[0][0] == "MiyamotoNagaiPotential at R = 8 kpc"
+
+    def pull(z, R=8.0):
+        root = np.sqrt(z**2 + 0.28**2)
+        return -G * 6e10 * z * (3 + root) / root / (R**2 + (3 + root) ** 2) ** 1.5
+
+    z = found[0][1]
+    # galpy's constant of gravity has its own digits.
+    np.testing.assert_allclose(found[0][2], 977.7922 * pull(z), rtol=1e-4, atol=1e-12)
+    slope = (pull(z + 1e-5) - pull(z - 1e-5)) / 2e-5
+    np.testing.assert_allclose(found[1][2], -slope / (4 * np.pi * G) * 1e-9, rtol=2e-4)
+    np.testing.assert_allclose(
+        found[2][2], np.abs(pull(z)) / (2 * np.pi * G) * 1e-6, rtol=2e-4, atol=1e-9
+    )
+    # Without R that of the frame, and else the Sun's.
+    assert dashed(plot_profiles(table, truth=potential)[1])[0][0].endswith("R = 8.275 kpc")
+    table.meta["frame"] = "tutorial: R0 = 8.3 kpc, z_sun = 20.8 pc"
+    assert dashed(plot_profiles(table, truth=potential)[1])[0][0].endswith("R = 8.3 kpc")
+    _, axes = oti.plot.plot_acceleration_density(model, params(), truth=potential, R=8 * u.kpc)
+    label, z, a_z = dashed(axes)[0]
+    assert label == "MiyamotoNagaiPotential at R = 8 kpc"
+    np.testing.assert_allclose(a_z, 977.7922 * pull(z - 0.02), rtol=1e-4, atol=1e-12)
+    plt.close("all")
+
+
+def test_truth_of_functions_and_tables(model):
+    table = profiles((model, some(5)), np.linspace(0, 0.9, 11) * u.kpc)
+    pull = u.km / u.s / u.Myr
+
+    def by_quantity(z):
+        return (-2.0 * z / u.kpc) * pull
+
+    def by_plain(z):
+        return 70 * np.tanh(z / 0.4) * u.Msun / u.pc**2
+
+    a_z, rho, sigma = dashed(plot_profiles(table, truth=[by_quantity, by_plain])[1])
+    assert rho is None
+    np.testing.assert_allclose(a_z[2], -2.0 * a_z[1])
+    np.testing.assert_allclose(sigma[2], 70 * np.tanh(sigma[1] / 0.4))
+    alone = dashed(plot_profiles(table, truth=by_quantity)[1])
+    assert alone[1] is None and alone[2] is None
+    given = QTable({"z": [300, 100] * u.pc, "a_z": [-1.5, -0.5] * pull})
+    a_z, rho, sigma = dashed(plot_profiles(table, truth=given)[1])
+    np.testing.assert_allclose(a_z[1:], [[0.1, 0.3], [-0.5, -1.5]])
+    assert rho is None and sigma is None
+    own = dashed(plot_profiles(table, truth=table)[1])
+    np.testing.assert_array_equal(own[2][2], table["Sigma_median"].value)
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("truth", "R", "message"),
+    [
+        (lambda z: z, None, "must return a quantity .* but returned kpc"),
+        (lambda z: 3.0, None, "must return a quantity .* but returned no unit"),
+        ("MWPotential2014", None, "truth must have the methods .* but str was given"),
+        ([], None, "truth must have the methods .* but an empty list was given"),
+        (QTable({"z": [1] * u.kpc}), None, "must have z and one of a_z, .* has only z"),
+        (QTable({"z": [1.0], "a_z": [1.0]}), None, "has no unit"),
+        ("gala", 8.0, "R has no unit"),
+        ("gala", 8 * u.s, "R must have a unit like kpc"),
+        ("galpy", [8, 9] * u.kpc, "R must be one positive length"),
+        ("galpy", 0 * u.kpc, "R must be one positive length"),
+    ],
+)
+def test_bad_truth(model, truth, R, message):
+    named = isinstance(truth, str) and truth in ("gala", "galpy")
+    truth = full_potentials()[truth] if named else truth
+    table = profiles((model, some(2)), [0.1, 0.2] * u.kpc)
+    with pytest.raises(ValueError, match=message) as caught:
+        plot_profiles(table, truth=truth, R=R)
+    assert "\n" not in str(caught.value)

@@ -12,17 +12,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ..literature import MARKS
-from ..models.base import ACCELERATION
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
+from .truth import UNITS, Truth, read_truth
 
-DENSITY, SURFACE = u.Msun / u.kpc**3, u.Msun / u.kpc**2
-# symbol, unit in words, unit shown, unit of a truth's plain numbers
+# symbol and unit in words
 PANELS = {
-    "a_z": ("$a_z$", ACCELERATION_UNIT, u.km / u.s / u.Myr, ACCELERATION),
-    "rho": (r"$\rho$", DENSITY_UNIT, u.Msun / u.pc**3, DENSITY),
-    "Sigma": (r"$\Sigma(<|z|)$", SURFACE_UNIT, u.Msun / u.pc**2, SURFACE),
-    "rho_dm": (r"$\rho_\mathrm{DM}$", DENSITY_UNIT, u.Msun / u.pc**3, DENSITY),
-    "Sigma_dm": (r"$\Sigma_\mathrm{DM}(<|z|)$", SURFACE_UNIT, u.Msun / u.pc**2, SURFACE),
+    "a_z": ("$a_z$", ACCELERATION_UNIT),
+    "rho": (r"$\rho$", DENSITY_UNIT),
+    "Sigma": (r"$\Sigma(<|z|)$", SURFACE_UNIT),
+    "rho_dm": (r"$\rho_\mathrm{DM}$", DENSITY_UNIT),
+    "Sigma_dm": (r"$\Sigma_\mathrm{DM}(<|z|)$", SURFACE_UNIT),
 }
 MARKERS = "osD^v"
 
@@ -33,6 +32,7 @@ def plot_profiles(
     truth: Any = None,
     others: dict[str, QTable] | None = None,
     name: str | None = None,
+    R: u.Quantity | None = None,
 ) -> tuple[Figure, NDArray]:
     """Draw a_z, rho and Sigma against z: the median with its 68 % and 95 % bands.
 
@@ -40,21 +40,27 @@ def plot_profiles(
     ----------
     table : what `torusimaging.profiles` returned; with dark matter there are five panels
     literature : whether to mark the published values of `torusimaging.literature`
-    truth : an object with ``acceleration(z)``, ``density(z)`` and ``surface_density(z)`` of the
-        height z (kpc, plain) above the midplane, in kpc/Myr^2, Msun/kpc^3 and Msun/kpc^2 unless
-        they return quantities (`mock.Potential1D`), or a mock survey, which has one; dashed
+    truth : drawn dashed: a mock survey; an object with ``acceleration(z)``, ``density(z)`` and
+        ``surface_density(z)`` of the height z (kpc, plain) above the midplane, in kpc/Myr^2,
+        Msun/kpc^3 and Msun/kpc^2 unless they return quantities (`mock.Potential1D`); a gala, galpy
+        or Agama potential (or a list of them) at `R`, its density and surface density by the
+        one-dimensional Poisson equation as the table's own; a function of the height, or several,
+        whose values' unit says what they are; or a table with z and some of a_z, rho and Sigma
     others : ``{name: table}``, further profiles in colours of their own
     name : what to call `table` in the legend; default: its model's class
+    R : Galactocentric radius (length) of another package's potential, named in the legend;
+        default: the R0 that the table's frame states, or else 8.275 kpc
 
     Returns the figure and its axes, shape (3,) or (5,).  Raises ``ValueError`` for a table without
-    these columns, a truth without these functions and a table without a finite value.
+    these columns or a finite value, for a truth that is none of these, and for an `R` that is not
+    one positive length in the potential's range.
     """
     own = name or str(getattr(table, "meta", {}).get("model", "median"))
     # Two fits of one kind of model must not share a name.
     tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in (others or {}).items()}
     for key, one in tables.items():
         _check(one, key)
-    potential = _potential(truth)
+    true = read_truth(truth, R, (table.meta or {}).get("frame"))
     names = [n for n in PANELS if any(f"{n}_median" in t.colnames for t in tables.values())]
     fig, axes = plt.subplots(
         1,
@@ -65,7 +71,7 @@ def plot_profiles(
         layout=ConstrainedLayoutEngine(wspace=0.05),
     )
     for ax, name in zip(axes[0], names, strict=True):
-        _draw_panel(ax, name, tables, potential, literature)
+        _draw_panel(ax, name, tables, true, literature)
     clear = {"fontsize": "small", "framealpha": 0.9, "edgecolor": "none"}
     axes[0, 0].legend(**clear)
     if literature:
@@ -76,8 +82,8 @@ def plot_profiles(
     return fig, axes[0]
 
 
-def _draw_panel(ax: Axes, name: str, tables: dict, potential: Any, literature: bool) -> None:
-    symbol, text, unit, _ = PANELS[name]
+def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literature: bool) -> None:
+    (symbol, text), unit = PANELS[name], UNITS[name][0]
     tops, lows = [], [0.0]
     ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     for colour, (label, table) in zip(_colours(len(tables)), tables.items(), strict=True):
@@ -97,11 +103,11 @@ def _draw_panel(ax: Axes, name: str, tables: dict, potential: Any, literature: b
         lows += [np.nanmin(rows["p16"]), np.nanpercentile(rows["p2_5"], 5)]
     ends = [t["z"].to_value(u.kpc) for t in tables.values()]
     low, high = min(z.min() for z in ends), max(z.max() for z in ends)
-    true = _true_curve(potential, name, np.linspace(low, high, 257))
-    if true is not None:
-        ax.plot(*true, color="k", lw=1.4, ls="--", label="truth", zorder=4)
-        tops.append(true[1].max())
-        lows.append(true[1].min())
+    true = truth and truth.curve(name, np.linspace(low, high, 257))
+    if truth and true:
+        ax.plot(*true, color="k", lw=1.4, ls="--", label=truth.label, zorder=4)
+        tops.append(np.nanmax(true[1]))
+        lows.append(np.nanmin(true[1]))
     if literature:
         tops += _draw_marks(ax, name, low, high)
     margin = 0.04 * ((high - low) or 1.0)
@@ -138,39 +144,6 @@ def _draw_marks(ax: Axes, name: str, low: float, high: float) -> list[float]:
         )
         tops.append(mark.value + mark.plus)
     return tops
-
-
-def _true_curve(potential: Any, name: str, z: NDArray) -> tuple[NDArray, NDArray] | None:
-    """(z, value) in the panel's unit, or None where the truth does not say."""
-    if potential is None:
-        return None
-    _, _, shown, plain = PANELS[name]
-    height = np.abs(z)
-    if name == "a_z":
-        y = potential.acceleration(z)
-    elif name == "rho":
-        y = potential.density(z)
-    elif name == "Sigma":
-        y = potential.surface_density(height)
-    elif hasattr(potential, "rho_dm"):
-        y = potential.rho_dm * (np.ones_like(z) if name == "rho_dm" else 2 * height)
-    else:
-        return None
-    # Quantity leaves a unit that the function attached and adds one that it did not.
-    y = y if isinstance(y, u.Quantity) else u.Quantity(y, plain)
-    return z, np.broadcast_to(y.to_value(shown), z.shape)
-
-
-def _potential(truth: Any) -> Any:
-    if truth is None:
-        return None
-    truth = getattr(truth, "potential", truth) if hasattr(truth, "pos0") else truth
-    if not all(hasattr(truth, f) for f in ("acceleration", "density", "surface_density")):
-        raise ValueError(
-            "truth must have the methods acceleration, density and surface_density, but "
-            f"{type(truth).__name__} has not."
-        )
-    return truth
 
 
 def _check(table: QTable, name: str) -> None:

@@ -13,11 +13,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ..models.base import ACCELERATION, OrbitModel
+from ..reference import package_of
 from ..units import internal
 from .checks import check_params
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, ORANGE
+from .truth import DENSITY, line_of
 
-DENSITY = u.Msun / u.kpc**3
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
 N_POINTS = 257
 DRAWS = "posterior draws"
@@ -30,6 +31,7 @@ def plot_acceleration_density(
     pos: u.Quantity | None = None,
     truth: Any = None,
     n_draws: int = 128,
+    R: u.Quantity | None = None,
 ) -> tuple[Figure, NDArray]:
     """Draw a_z (km/s/Myr) and the mass density (Msun/pc^3) against z (kpc).
 
@@ -40,8 +42,9 @@ def plot_acceleration_density(
     pos : length, shape (n,), n > 1; default: as far as the model reaches
     truth : an object with methods ``acceleration(z)`` and ``density(z)``, or a pair of such
         functions, of the height z (kpc, plain) above the midplane, in kpc/Myr^2 and Msun/kpc^3
-        unless they return quantities; or a mock survey, which has one.  The midplane is the
-        survey's own ``pos0`` or else that of `params`.
+        unless they return quantities; a gala, galpy or Agama potential at `R`; or a mock survey,
+        which has one.  The midplane is the survey's own ``pos0`` or else that of `params`.
+    R : Galactocentric radius (length) of another package's potential; default: 8.275 kpc
 
     Returns the figure and its axes, shape (2,).  Raises ``ValueError`` for a bad `pos`, `truth` or
     number of draws and for an empty `samples`, `UnitError` for a `pos` without a unit of length.
@@ -59,7 +62,7 @@ def plot_acceleration_density(
         raise ValueError(f"n_draws must be at least 1, but {n_draws} was given.")
     if samples is not None and len(samples) == 0:
         raise ValueError("samples must hold at least one set of parameters, but is empty.")
-    true_functions = _truth(truth, float(params["pos0"]))
+    true_functions = _truth(truth, float(params["pos0"]), R)
 
     best = _profiles(model, heights, params)
     if not np.any(np.isfinite(best[1])):
@@ -80,7 +83,7 @@ def plot_acceleration_density(
         ax.plot(z, curve, color="k", lw=1.6, label="best fit", zorder=3)
     true_curves = []
     if true_functions is not None:
-        midplane, functions = true_functions
+        midplane, functions, name = true_functions
         for ax, func, unit, shown in zip(
             axes, functions, (ACCELERATION, DENSITY), SHOWN, strict=True
         ):
@@ -88,7 +91,7 @@ def plot_acceleration_density(
             y = func(z - midplane)
             y = y if isinstance(y, u.Quantity) else u.Quantity(y, unit)
             true_curves.append(np.broadcast_to(y.to_value(shown), z.shape))
-            ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label="truth", zorder=4)
+            ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label=name, zorder=4)
 
     axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))
     axes[1].set(
@@ -130,17 +133,23 @@ def _density_limits(best: NDArray, true: list, draws: NDArray | None) -> tuple[f
     return low - 0.02 * (top - low), top + 0.05 * (top - low)
 
 
-def _truth(truth: Any, midplane: float) -> tuple[float, tuple[Callable, Callable]] | None:
+def _truth(
+    truth: Any, midplane: float, R: u.Quantity | None
+) -> tuple[float, tuple[Callable, Callable], str] | None:
+    """The midplane (kpc), a_z and rho against the height above it, and their name."""
     if truth is None:
         return None
     if hasattr(truth, "potential") and hasattr(truth, "pos0"):
         midplane = float(internal(truth.pos0, u.kpc, "truth.pos0"))
         truth = truth.potential
+    if package_of(truth):
+        line, name = line_of(truth, R, None)
+        return midplane, (line.acceleration, line.density), name
     if hasattr(truth, "acceleration") and hasattr(truth, "density"):
-        return midplane, (truth.acceleration, truth.density)
+        return midplane, (truth.acceleration, truth.density), "truth"
     if isinstance(truth, tuple | list) and len(truth) == 2 and all(map(callable, truth)):
-        return midplane, (truth[0], truth[1])
+        return midplane, (truth[0], truth[1]), "truth"
     raise ValueError(
-        "truth must have the methods acceleration and density or be a pair of functions, not "
-        f"{type(truth).__name__}."
+        "truth must have the methods acceleration and density, or be a pair of functions or a "
+        f"gala, galpy or Agama potential, not {type(truth).__name__}."
     )
