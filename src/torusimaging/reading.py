@@ -1,0 +1,40 @@
+"""Files to read: named by a path, there, and of the kind that can be read from its beginning."""
+
+import os
+from pathlib import Path
+
+
+def as_path(path: str | os.PathLike, name: str = "path") -> Path:
+    """A path that is a text or a path object, ``~`` expanded.
+
+    `name` is the argument's.  Raises ``ValueError`` for anything else, as None, a number or bytes.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise ValueError(f"{name} must be the name of a file, but {path!r:.60} was given.")
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise ValueError(f"{name} must be the name of a file, but {os.fspath(path)!r} was given.")
+    return Path(path).expanduser()
+
+
+def existing_file(path: str | os.PathLike, name: str = "path", want: str = "a file") -> Path:
+    """The path of a regular file that is there and can be opened.
+
+    `name` is the argument's, and `want` says what the file should be.  Raises ``ValueError`` for
+    what is no path, a folder, or a device, pipe or socket, which could be read only once or
+    without end; ``FileNotFoundError`` for no file, and ``OSError`` for one that cannot be opened.
+    """
+    path = as_path(path, name)
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, not {want}.")
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}.")
+        if not path.is_file():
+            raise ValueError(f"{path} is not a regular file: give {want}.")
+        with open(path, "rb"):
+            return path
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        shown = str(path) if len(str(path)) < 300 else f"{str(path)[:300]}..."
+        raise type(error)(f"{shown} cannot be read: {error.strerror or error}.") from None
