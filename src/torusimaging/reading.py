@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 
+class TableError(ValueError):
+    """A file that is no table, is damaged, or lacks a column; the sentence names it."""
+
+
 def as_path(path: str | os.PathLike, name: str = "path") -> Path:
     """A path that is a text or a path object, ``~`` expanded.
 
