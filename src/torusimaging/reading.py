@@ -17,7 +17,10 @@ def as_path(path: str | os.PathLike, name: str = "path") -> Path:
         raise ValueError(f"{name} must be the name of a file, but {path!r:.60} was given.")
     if not os.fspath(path) or "\0" in os.fspath(path):
         raise ValueError(f"{name} must be the name of a file, but {os.fspath(path)!r} was given.")
-    return Path(path).expanduser()
+    found = Path(path).expanduser()
+    if len(os.fsencode(found)) > 4095 or any(len(os.fsencode(p)) > 255 for p in found.parts):
+        raise ValueError(f"{name} is too long for the name of a file: {str(found)[:60]}...")
+    return found
 
 
 def existing_file(path: str | os.PathLike, name: str = "path", want: str = "a file") -> Path:
@@ -40,5 +43,4 @@ def existing_file(path: str | os.PathLike, name: str = "path", want: str = "a fi
     except FileNotFoundError:
         raise
     except OSError as error:
-        shown = str(path) if len(str(path)) < 300 else f"{str(path)[:300]}..."
-        raise type(error)(f"{shown} cannot be read: {error.strerror or error}.") from None
+        raise type(error)(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -60,6 +60,9 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     tables = [open_table(path, hdu) for path, hdu in zip(paths, hdus, strict=True)]
     wanted = _columns(tables, request)
     units = _units(tables, wanted, request)
+    numbers = _numbers(request)
+    for table, names in zip(tables, wanted, strict=True):
+        table.check(names, [name for name in names if name in numbers])
     data = [
         table.read(list(dict.fromkeys([*names, *_key(preset, k, tables)])))
         for k, (table, names) in enumerate(zip(tables, wanted, strict=True))
@@ -142,6 +145,14 @@ def _columns(tables: list[TableFile], request: Request) -> list[list[str]]:
         k = next(k for k, table in enumerate(tables) if name in table.names)
         out[k].append(name)
     return out
+
+
+def _numbers(request: Request) -> set[str]:
+    """The columns that are of no use as text."""
+    preset = request.preset
+    roles = (*_kinematics(preset), *ERRORS, *OPTIONAL, "distance_error")
+    names = {*map(preset.column, roles), *request.label, preset.best}
+    return {name for name in names if name}
 
 
 def _kinematics(preset: Preset) -> tuple[str, ...]:

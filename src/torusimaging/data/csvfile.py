@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import from_arrow, pyarrow_part
-from .csvtext import NULLS, Layout, is_number, layout_of, no_number, rows_of
+from .csvtext import NO_TEXT, NULLS, Layout, is_number, layout_of, no_number, rows_of
 from .formats import BLOCK, Columns, TableError, TableFile, joined, unreadable
 
 CONVERSION = re.compile(r"conversion error to (\w+).*?: invalid value '(.*)'", re.DOTALL)
@@ -55,7 +55,8 @@ class CsvFile(TableFile):
         for batch in self._batches(list(columns)):
             kept.append({name: from_arrow(batch.column(name), name, self.path) for name in columns})
             kept = yield from _full(kept, rows)
-        if kept and len(next(iter(kept[0].values()), ())):
+        # The first of them may be empty, where a block ended with a piece.
+        if any(len(values) for some in kept for values in some.values()):
             yield joined(kept)
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
@@ -130,7 +131,7 @@ class _Rows:
                     "first cell in quotes if it is none (comments may stand before the names)."
                 )
         if b"\0" in block:
-            raise TableError(f"{self.path} cannot be read as a CSV table: it holds bytes of zero.")
+            raise unreadable(self.path, "a CSV table", ValueError(NO_TEXT))
         self.last = block[-1:]
         return block
 

@@ -23,6 +23,7 @@ NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
 )
 ECSV = "%ECSV"
+NO_TEXT = "it holds bytes of zero, as text in UTF-16 and binary files do; save it as text in UTF-8"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Layout:
     @property
     def is_ecsv(self) -> bool:
         """Whether the comments are the header of an ECSV table."""
-        return bool(self.comments) and self.comments[0].startswith(ECSV)
+        return _is_ecsv(self.comments)
 
 
 def layout_of(path: Path) -> Layout:
@@ -56,10 +57,7 @@ def layout_of(path: Path) -> Layout:
         head = file.read(HEAD)
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
-        raise TableError(
-            f"{path} cannot be read as a CSV table: it holds bytes of zero, as text in UTF-16 and "
-            "binary files do; save it as text in UTF-8."
-        )
+        raise _no_csv(path, NO_TEXT)
     comments, number = [], 0
     for line in head[start:].splitlines(keepends=True):
         start, number = start + len(line), number + 1
@@ -69,13 +67,10 @@ def layout_of(path: Path) -> Layout:
         elif text.strip():
             break
     else:
-        raise TableError(f"{path} cannot be read as a CSV table: it has no row of names.")
+        raise _no_csv(path, "it has no row of names" if head else "it is empty")
     if start == HEAD:
-        raise TableError(
-            f"{path} cannot be read as a CSV table: its names do not end within the first "
-            f"{HEAD >> 20} MB."
-        )
-    separator = _separator(text)
+        raise _no_csv(path, f"its names do not end within the first {HEAD >> 20} MB")
+    separator = _ecsv_separator(comments) if _is_ecsv(comments) else _separator(text)
     found = Layout(comments, separator, _names(text, separator, path), start)
     if not found.is_ecsv:
         _check_names(found, path)
@@ -87,10 +82,16 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise TableError(
-            f"{path} cannot be read as a CSV table: line {number} is no text in UTF-8 (byte "
-            f"0x{line[error.start]:02x}); save the file as one."
-        ) from None
+        raise _no_csv(path, f"line {number} is {_no_utf8(error)}") from None
+
+
+def _is_ecsv(comments: Sequence[str]) -> bool:
+    return bool(comments) and comments[0].startswith(ECSV)
+
+
+def _ecsv_separator(comments: Sequence[str]) -> str:
+    """That of an ECSV table, blanks unless its header says otherwise."""
+    return "," if any(re.match(r"delimiter:\s*['\"]?,", c) for c in comments) else " "
 
 
 def _separator(text: str) -> str:
@@ -102,9 +103,7 @@ def _names(text: str, separator: str, path: Path) -> list[str]:
     try:
         return [name.strip() for name in next(csv.reader([text], delimiter=separator, strict=True))]
     except csv.Error as error:
-        raise TableError(
-            f"{path} cannot be read as a CSV table: its row of names is broken ({error})."
-        ) from None
+        raise _no_csv(path, f"its row of names is broken ({error})") from None
 
 
 def _check_names(found: Layout, path: Path) -> None:
@@ -163,29 +162,37 @@ def rows_of(path: Path, layout: Layout, comments: bool = False) -> Iterator[list
             else:
                 yield line
 
-    with open(path, "rb") as raw:
+    with open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8", newline="") as text:
         raw.seek(layout.start)
-        text = lines(io.TextIOWrapper(raw, "utf-8", newline=""))
         try:
-            for cells in csv.reader(text, delimiter=layout.separator):
-                if not any(cells):
-                    if len(cells) <= 1 < len(layout.names):
-                        continue
+            for cells in csv.reader(lines(text), delimiter=layout.separator):
+                if not any(cells) and len(cells) <= 1 < len(layout.names):
+                    continue
                 row += 1
                 if len(cells) != len(layout.names):
-                    raise TableError(
-                        f"{path} cannot be read as a CSV table: row {row} has {len(cells)} cells, "
-                        f"but there are {len(layout.names)} columns."
+                    raise _no_csv(
+                        path,
+                        f"row {row} has {len(cells)} cells, but the row of names has "
+                        f"{len(layout.names)}",
                     )
                 yield cells
         except csv.Error as error:
-            reason = f"a cell holds more than {csv.field_size_limit()} characters"
-            reason = reason if "field limit" in str(error) else str(error)
+            limit = csv.field_size_limit()
+            reason = f"has a cell of more than {limit} characters"
+            reason = reason if "field limit" in str(error) else f"is broken ({error})"
+            raise _no_csv(path, f"row {row + 1} {reason}") from None
         except UnicodeDecodeError as error:
-            reason = f"there is no text in UTF-8 (byte 0x{error.object[error.start]:02x})"
-        else:
-            return
-    raise TableError(f"{path} cannot be read as a CSV table: behind row {row}, {reason}.")
+            # The text is decoded some rows ahead.
+            raise _no_csv(path, f"it is {_no_utf8(error)}") from None
+
+
+def _no_csv(path: Path, reason: str) -> TableError:
+    return TableError(f"{path} cannot be read as a CSV table: {reason}.")
+
+
+def _no_utf8(error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
+    return f"no text in UTF-8 (byte 0x{byte:02x}); save the file as one"
 
 
 def _is_unit(text: str) -> bool:
@@ -200,12 +207,12 @@ def is_number(text: str) -> bool:
 def way_out(text: str) -> str:
     """What to do about a cell that is no number."""
     if re.fullmatch(r"[+-]?\d+,\d+", text):
-        return "write decimal points in place of commas"
+        return "write decimal points, and no commas within numbers"
     if re.fullmatch(r"[+-]?[\d.]+[dD][+-]?\d+", text):
         return "write exponents with e in place of d"
     if re.fullmatch(r"[+-]?\d[\d_,' ]*\.?\d*", text):
         return "write it in plain digits, 0 to 9, without signs between them"
-    return "leave the cell empty where there is no value"
+    return "write a number, or leave the cell empty where there is none"
 
 
 def first_bad(cells: Sequence[str]) -> tuple[int, str] | None:

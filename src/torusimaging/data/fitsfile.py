@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from ..units import stated_unit
 from .arrow import without
 from .fitstext import TextField
-from .formats import BLOCK, Columns, TableError, TableFile, joined, native, unreadable
+from .formats import BLOCK, GZIP, Columns, TableError, TableFile, joined, native, unreadable
 
 TABLES = (fits.BinTableHDU, fits.TableHDU)
-GZIP = b"\x1f\x8b"
 # Rows of a table that are read at once.
 SLAB = 32_768
 # Bytes of one value by the letter of its format; P and Q point to arrays elsewhere.

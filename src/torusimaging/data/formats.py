@@ -17,6 +17,7 @@ from .csvtext import first_bad, no_number
 Columns = dict[str, NDArray]
 # Key of a column's unit in its Parquet field, and of the table's own words in the schema.
 UNIT, META = b"unit", b"torusimaging"
+GZIP = b"\x1f\x8b"
 BLOCK = 8 << 20  # bytes of a CSV file at once
 
 
@@ -145,5 +146,5 @@ def native(values: NDArray) -> NDArray:
 
 def unreadable(path: Path, what: str, error: Exception) -> TableError:
     """The sentence about a file that a library cannot read, in the library's words."""
-    text = " ".join(str(error).split())[:200]
+    text = " ".join(str(error).split())[:200].rstrip(".")
     return TableError(f"{path} cannot be read as {what}: {text or type(error).__name__}.")

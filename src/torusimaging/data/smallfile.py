@@ -1,9 +1,12 @@
 """Tables that astropy reads as a whole: ECSV and VOTable."""
 
+import gzip
+import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 from astropy.io import votable
@@ -12,10 +15,15 @@ from numpy.typing import NDArray
 
 from ..units import stated_unit
 from .arrow import LONGEST, without
-from .formats import Columns, TableError, TableFile, native, nearest, unreadable
+from .csvtext import layout_of, no_number, rows_of
+from .formats import GZIP, Columns, TableError, TableFile, native, nearest, unreadable
 
 # A VOTable's stream of data that lie elsewhere.
 ELSEWHERE = re.compile(rb"<STREAM\b[^>]*\bhref", re.IGNORECASE)
+# What stands in no number that is written in plain digits.
+ODD = re.compile(rb"\d_\d|[\x80-\xff]")
+# The version of a VOTable in which astropy takes an empty cell of whole numbers for 0.
+OLD = re.compile(rb"(<VOTABLE\b[^>]*\bversion\s*=\s*[\"'])1\.[0-2]", re.IGNORECASE)
 
 
 class SmallFile(TableFile):
@@ -44,22 +52,49 @@ class SmallFile(TableFile):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if self.kind == "ecsv":
-                    return Table.read(self.path, format="ascii.ecsv")
-                return self._votable()
+                return self._ecsv() if self.kind == "ecsv" else self._votable()
         except TableError:
             raise
         except Exception as error:
             raise unreadable(self.path, f"a {self.kind} table", error) from None
 
-    def _votable(self) -> Table:
-        if ELSEWHERE.search(self.path.read_bytes()):
-            raise ValueError("it points to data elsewhere, which are not fetched")
-        tables = [t for t in votable.parse(self.path).iter_tables() if t.fields]
-        # A column's ID is its name without what an ID cannot hold, as in [Fe/H].
-        return self._chosen(tables).to_table(use_names_over_ids=True)
+    def _ecsv(self) -> Table:
+        table = Table.read(self.path, format="ascii.ecsv")
+        if ODD.search(self.path.read_bytes()):
+            layout = layout_of(self.path)
+            self._check_digits(table, layout.names, rows_of(self.path, layout))
+        return table
 
-    def _chosen(self, tables: list):
+    def _votable(self) -> Table:
+        content = self.path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(GZIP) else content
+        if ELSEWHERE.search(content):
+            raise ValueError("it points to data elsewhere, which are not fetched")
+        content = OLD.sub(rb"\g<1>1.3", content, count=1)
+        tables = [t for t in votable.parse(io.BytesIO(content)).iter_tables() if t.fields]
+        which = self._chosen(tables)
+        # A column's ID is its name without what an ID cannot hold, as in [Fe/H].
+        table = tables[which].to_table(use_names_over_ids=True)
+        if ODD.search(content):
+            self._check_digits(table, table.colnames, _cells(content, which))
+        return table
+
+    def _check_digits(self, table: Table, names: list[str], rows: Iterable[list[str]]) -> None:
+        """Python reads 1_000 and the digits of any script as numbers, and so does astropy."""
+        # Parts of a position or a time are no columns of the table.
+        known = {k: (n, table[n]) for k, n in enumerate(names) if n in table.colnames}
+        numbers = {
+            k: name
+            for k, (name, column) in known.items()
+            if isinstance(column, np.ndarray) and column.dtype.kind in "iuf"
+        }
+        for row, cells in enumerate(rows, start=1):
+            for k, name in numbers.items():
+                if k < len(cells) and ODD.search(cells[k].encode()):
+                    raise no_number(self.path, name, row, cells[k].strip())
+
+    def _chosen(self, tables: list) -> int:
+        """The number of the table wanted."""
         names = [table.name or table.ID or "" for table in tables]
         shown = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
         if not tables:
@@ -72,7 +107,7 @@ class SmallFile(TableFile):
         which = 0 if self.which is None else self.which
         for k, table in enumerate(tables):
             if which == k or (isinstance(which, str) and which in (table.name, table.ID)):
-                return table
+                return k
         hint = nearest(which, names) if isinstance(which, str) else ""
         raise TableError(f"{self.path} has no table {which!r}{hint} (it has {shown}).")
 
@@ -116,6 +151,17 @@ class SmallFile(TableFile):
                 f"{LONGEST} are read."
             )
         return native(np.array([c.decode() if isinstance(c, bytes) else c for c in cells], str))
+
+
+def _cells(content: bytes, which: int) -> Iterator[list[str]]:
+    """The cells of the rows of a VOTable's table, in the order of those that have fields."""
+
+    def of(tree: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+        return [e for e in tree.iter() if e.tag.rpartition("}")[2] == name]
+
+    tables = [t for t in of(ElementTree.fromstring(content), "TABLE") if of(t, "FIELD")]
+    for row in of(tables[which], "TR"):
+        yield [cell.text or "" for cell in of(row, "TD")]
 
 
 def _is_text(column) -> bool:
