@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.files import TableFile, open_table
 from ..data.formats import filled, nearest
+from ..reading import as_path
 from ..units import UnitError
 from .cuts import CutFlow
 from .join import EXACT, best_rows, join_rows, repeated
@@ -96,7 +97,7 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
-    paths = [Path(f).expanduser() for f in files]
+    paths = [as_path(f, "files") for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:
         names = f" ({' and '.join(preset.files)})" if preset.files else ""

@@ -79,7 +79,9 @@ class ParquetFile(TableFile):
         reader = pyarrow_part("parquet").ParquetFile(
             self.path, memory_map=True, page_checksum_verification=True
         )
-        wanted = list(dict.fromkeys([*columns, *(self.masks[n] for n in columns if n in self.masks)]))
+        wanted = list(
+            dict.fromkeys([*columns, *(self.masks[n] for n in columns if n in self.masks)])
+        )
         try:
             for batch in reader.iter_batches(rows, part, wanted, use_threads=False):
                 yield {name: self._column(batch, name) for name in columns}

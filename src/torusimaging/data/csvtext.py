@@ -212,7 +212,9 @@ def way_out(text: str) -> str:
         return "write exponents with e in place of d"
     if re.fullmatch(r"[+-]?\d[\d_,' ]*\.?\d*", text):
         return "write it in plain digits, 0 to 9, without signs between them"
-    return "write a number, or leave the cell empty where there is none"
+    if re.fullmatch(r"[-.?*/]*|none|null|n/?a|missing|masked|undefined", text, re.IGNORECASE):
+        return "leave the cell empty where there is no value"
+    return "name another column, or write a number there (nothing where there is none)"
 
 
 def first_bad(cells: Sequence[str]) -> tuple[int, str] | None:

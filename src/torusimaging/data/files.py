@@ -79,7 +79,7 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
         paths = [paths]
     found: list[Path] = []
     for given in paths:
-        path = as_path(given, "paths")
+        path = as_path(given, "paths", "name files or folders")
         if path.is_dir():
             found += _in_folder(path)
         elif path.exists():

@@ -48,7 +48,9 @@ class FitsFile(TableFile):
                 self.width = int(self.header["NAXIS1"])
                 self.fields = self._fields() if isinstance(table, fits.BinTableHDU) else None
                 self.words = [] if self.fields else self._text_fields()
-                self.texts = frozenset(n for k, n in enumerate(self.names, 1) if self._is_text(k))
+                self.texts = frozenset(
+                    n for k, n in enumerate(self.names, 1) if self._letter(k) == "A"
+                )
             except TableError:
                 raise
             except Exception as error:
@@ -109,8 +111,9 @@ class FitsFile(TableFile):
     def _text_fields(self) -> list[TextField]:
         return [TextField.of(self.header, k) for k in range(1, len(self.names) + 1)]
 
-    def _is_text(self, k: int) -> bool:
-        return re.match(r"\s*\d*A", self.header[f"TFORM{k}"]) is not None
+    def _letter(self, k: int) -> str:
+        """The letter of a column's format, that of its kind."""
+        return self.header[f"TFORM{k}"].lstrip(" 0123456789")[:1]
 
     def parts(self, rows: int) -> list[tuple[int, int]]:
         assert self.n_rows is not None
@@ -155,18 +158,23 @@ class FitsFile(TableFile):
 
     def _binary(self, raw: NDArray, columns: Sequence[str]) -> Columns:
         """A small table of the columns asked for, which astropy understands."""
-        places = [self._place(name) for name in columns]
-        packed = np.concatenate([raw[:, a:b] for a, b in places], axis=1)
+        pieces, undefined = [], {}
+        for name in columns:
+            first, last = self._place(name)
+            piece = raw[:, first:last]
+            if self._letter(self.names.index(name) + 1) == "L":
+                # A byte of zero is neither true nor false.
+                undefined[name] = (piece == 0).all(axis=1)
+                piece = np.where(piece == 0, np.uint8(ord("F")), piece)
+            pieces.append(piece)
+        packed = np.concatenate(pieces, axis=1)
         head = self._head(self._part_of_header(columns), packed.shape[1], len(raw))
         content = head + packed.tobytes() + bytes(-packed.size % 2880)
         small = fits.BinTableHDU.fromstring(content, uint=True)
-        table, out = small.data, {}
-        for k, (name, (a, b)) in enumerate(zip(columns, places, strict=True)):
-            out[name] = self._column(name, table, small.columns[k])
-            if small.columns[k].format.format == "L" and out[name].ndim == 1:
-                # A byte of zero is neither true nor false.
-                out[name] = without(out[name], (raw[:, a:b] == 0).all(axis=1))
-        return out
+        table = small.data
+        # In a packed table columns have the names of `_part_of_header`.
+        out = {name: self._column(name, table, small.columns[k]) for k, name in enumerate(columns)}
+        return out | {name: without(out[name], mask) for name, mask in undefined.items()}
 
     def _place(self, name: str) -> tuple[int, int]:
         """The first byte of a column in a row, and that behind its last."""

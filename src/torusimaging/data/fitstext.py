@@ -14,6 +14,9 @@ from .formats import TableError
 
 FORMAT = re.compile(r"\s*([AIFED])\s*(\d+)?(?:\.(\d+))?\s*")
 
+# Fortran writes exponents with D.
+EXPONENTS = str.maketrans("Dd", "Ee")
+
 
 class TextField(NamedTuple):
     """One column of an ASCII table: bytes `first` to `last` of a row, and how they are written."""
@@ -58,14 +61,15 @@ class TextField(NamedTuple):
                 raise TableError(
                     f"column {name!r} of {path} holds bytes that are no text in UTF-8."
                 ) from None
-        texts = np.where(missing, b"0.", np.char.replace(np.char.upper(texts), b"D", b"E"))
+        texts = np.where(missing, b"0.", texts)
         self._check(texts, name, path, row)
+        texts = np.char.replace(np.char.upper(texts), b"D", b"E")
         return without(self._scaled(texts, name, path), missing)
 
     def _check(self, texts: NDArray, name: str, path: Path, row: int) -> None:
         for k, text in enumerate(texts.tolist()):
             shown = text.decode("latin-1")
-            if NUMBER.fullmatch(shown) is None:
+            if NUMBER.fullmatch(shown.translate(EXPONENTS)) is None:
                 raise no_number(path, name, row + k, shown)
             if self.decimals and b"." not in text and text.strip(b"+-0") and text[-1:].isdigit():
                 raise TableError(

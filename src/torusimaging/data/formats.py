@@ -89,6 +89,7 @@ class TableFile(abc.ABC):
 
     def keep(self, columns: Sequence[str]) -> None:
         """Let go of all but these columns, where the file is in memory."""
+        self.check(columns)
 
     def _text(self, name: str) -> TableError:
         row = 0
