@@ -200,8 +200,12 @@ def test_columns_of_arrow_of_every_kind(tmp_path, kind):
 def test_two_columns_of_one_name_are_refused(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.Table.from_arrays([pa.array([1.0])] * 2, names=["a", "a"]), path)
-    with pytest.raises(TableError, match="two columns 'a'"):
-        open_table(path)
+    twice = [fits.Column("a", "E", array=[1.0]), fits.Column("b", "E", array=[2.0])]
+    fits.BinTableHDU.from_columns(twice).writeto(tmp_path / "a.fits")
+    fits.setval(tmp_path / "a.fits", "TTYPE2", value="a", ext=1)
+    for name in ("a.parquet", "a.fits"):
+        with pytest.raises(TableError, match="two columns 'a': rename one"):
+            open_table(tmp_path / name).read(["a"])
 
 
 VOTABLE = """<VOTABLE version="{version}" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE>

@@ -55,9 +55,6 @@ class ParquetFile(TableFile):
             self.meta = json.loads(words.get(META, b"{}"))
         except Exception as error:
             raise unreadable(path, "a Parquet file", error) from None
-        again = next((n for n in self.names if self.names.count(n) > 1), None)
-        if again is not None:
-            raise TableError(f"{path} has two columns {again!r}: rename one.")
 
     def parts(self, rows: int) -> list[list[int]]:
         """Runs of row groups: a group is never decoded twice."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import from_arrow, pyarrow_part
-from .csvtext import NO_TEXT, NULLS, Layout, is_number, layout_of, no_number, rows_of
+from .csvtext import NULLS, Layout, is_number, layout_of, no_number, rows_of
 from .formats import BLOCK, Columns, TableError, TableFile, joined, unreadable
 
 CONVERSION = re.compile(r"conversion error to (\w+).*?: invalid value '(.*)'", re.DOTALL)
+COMMENT = re.compile(rb"[\r\n](#[^\r\n]*)")
 COLUMN = re.compile(r"In CSV column #(\d+)")
 
 
@@ -115,23 +116,20 @@ class _Rows:
     """
 
     def __init__(self, path: Path, start: int):
-        self.path, self.file = path, open(path, "rb")
+        self.path, self.file = path, open(path, "rb", buffering=0)
         self.size = self.file.seek(0, 2) - start
         self.file.seek(start)
         self.last = b"\n"
 
     def read(self, n: int = -1) -> bytes:
         block = self.file.read(n)
-        lines = self.last + block
-        for sign in (b"\n#", b"\r#"):
-            if (place := lines.find(sign)) >= 0:
-                text = lines[place + 1 : place + 61].splitlines()[0].decode(errors="replace")
-                raise TableError(
-                    f"{self.path} has the comment {text!r} among its rows: remove it, or put the "
-                    "first cell in quotes if it is none (comments may stand before the names)."
-                )
-        if b"\0" in block:
-            raise unreadable(self.path, "a CSV table", ValueError(NO_TEXT))
+        # To look for one byte is quick, so lines are looked at where there is a # at all.
+        if b"#" in block and (comment := COMMENT.search(self.last + block)):
+            text = comment[1][:60].decode(errors="replace")
+            raise TableError(
+                f"{self.path} has the comment {text!r} among its rows: remove it, or put the first "
+                "cell in quotes if it is none (comments may stand before the names)."
+            )
         self.last = block[-1:]
         return block
 

@@ -83,6 +83,8 @@ class TableFile(abc.ABC):
                 hint = nearest(name, self.names)
                 shown = ", ".join(self.names[:12]) + ", ..." * (len(self.names) > 12)
                 raise TableError(f"{self.path} has no column {name!r}{hint} (columns: {shown}).")
+            if self.names.count(name) > 1:
+                raise TableError(f"{self.path} has two columns {name!r}: rename one.")
         for name in numbers:
             if name in self.texts:
                 raise self._text(name)

@@ -90,7 +90,7 @@ def bin_files(
     client : a ``dask.distributed.Client``, or the address of a scheduler, whose workers see the
         same files; in place of threads
     skip_bad_files : whether to go on without files that cannot be read, which then count nothing
-    hdu : number or name of the table in FITS files
+    hdu : number or name of the table in FITS files and VOTables (there from 0)
 
     The files are read three times, twice where `s` is given: for the ranges, for the scatter, and
     for the means.  Returns the dictionary of `get_binned_label` with ``files``, a `Report`.
