@@ -60,7 +60,9 @@ def _properties(folder: Path, name: str) -> dict[str, str] | None:
     path = folder / name
     if not path.exists():
         return None
-    pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    pairs = (
+        line.partition("=") for line in path.read_text(errors="replace").splitlines() if "=" in line
+    )
     return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
 
 
