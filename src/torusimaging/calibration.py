@@ -14,6 +14,7 @@ from tqdm import tqdm
 from .models.identity import data_digest, digest, model_digest
 from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
+from .reading import existing_file
 from .results import Fit
 from .simulations import SAMPLERS, Problem, run
 from .writing import in_use, write_complete
@@ -151,8 +152,7 @@ class Calibration:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Calibration":
         """Read what `save` wrote; ``FileNotFoundError`` or ``ValueError`` for anything else."""
-        if not Path(path).exists():
-            raise FileNotFoundError(f"there is no file {path}.")
+        path = existing_file(path)
         try:
             table = Table.read(path, format="ascii.ecsv", fill_values=None)
             if table.meta["format"] != FORMAT:

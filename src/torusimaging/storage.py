@@ -18,6 +18,7 @@ from .models.identity import data_digest
 from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
+from .reading import existing_file
 from .writing import in_use, write_complete
 
 FORMAT = "torusimaging fit 2"
@@ -38,9 +39,7 @@ def read(path: str | os.PathLike) -> dict:
 
     Raises ``FileNotFoundError`` and ``ValueError`` as `torusimaging.load` says.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no result file {path}.")
+    path = existing_file(path, "result file")
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             tree = tree.load()

@@ -11,12 +11,14 @@ class UnitError(u.UnitsError, ValueError):
 def internal(x, unit: u.UnitBase, name: str, allow_plain: bool = False) -> np.ndarray:
     """The value of the quantity `x` in `unit`, as a float64 array.
 
-    Masked values are NaN.  Raises `UnitError` for a plain number (unless `allow_plain`) and for
-    the wrong dimension.
+    A table's column that has a unit is a quantity.  Masked values are NaN.  Raises `UnitError` for
+    a plain number (unless `allow_plain`) and for the wrong dimension, and ``ValueError`` for what
+    is no number.
     """
+    x = with_unit(x, name)
     if not isinstance(x, u.Quantity):
         if allow_plain:
-            return np.asarray(x, dtype=float)
+            return plain(x, name)
         raise UnitError(f"{name} has no unit: attach one, for example {name} * u.Unit('{unit}').")
     if hasattr(x, "mask"):
         x = x.filled(np.nan)
@@ -28,6 +30,33 @@ def internal(x, unit: u.UnitBase, name: str, allow_plain: bool = False) -> np.nd
         ) from None
 
 
+def with_unit(x, name: str):
+    """A quantity of what has a unit without being one, as a column of a table; all else as it is.
+
+    Masked values are NaN.  Raises `UnitError` for a unit that is not understood and
+    ``ValueError`` for a column that holds no numbers.
+    """
+    unit = getattr(x, "unit", None)
+    if isinstance(x, u.Quantity) or unit is None:
+        return x
+    known = stated_unit(unit)
+    if _is_unknown(known):
+        raise UnitError(f"{name} has the unit '{unit}', which is not understood.")
+    return u.Quantity(plain(x, name), known)
+
+
+def plain(x, name: str) -> np.ndarray:
+    """Plain numbers as a float64 array, masked ones as NaN; a ``ValueError`` for anything else."""
+    try:
+        # Text would be taken for the number that it spells, in whatever notation.
+        if (values := np.ma.asarray(x)).dtype.kind not in "iufbO":
+            raise ValueError
+        return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+    except (TypeError, ValueError):
+        shown = " ".join(repr(x).split())[:60]
+        raise ValueError(f"{name} must be numbers, but {shown} was given.") from None
+
+
 PLACES = {"pos0": u.kpc, "vel0": u.kpc / u.Myr}
 
 
@@ -36,12 +65,10 @@ def plain_parameter(x, name: str) -> np.ndarray:
 
     Raises `UnitError` for a quantity of the wrong dimension and ``ValueError`` for no number.
     """
+    x = with_unit(x, name)
     if isinstance(x, u.Quantity):
         return internal(x, PLACES.get(name.split("[")[0], u.dimensionless_unscaled), name)
-    try:
-        return np.asarray(x, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers, but {x!r} was given.") from None
+    return plain(x, name)
 
 
 def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
@@ -72,13 +99,21 @@ def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
 def stated_unit(text: str | u.UnitBase | None) -> u.UnitBase | None:
     """The unit that a file states, in whichever of the usual notations; None where it states none.
 
-    What is not understood is an ``UnrecognizedUnit``: it is not the same as no unit.
+    What is not understood is an ``UnrecognizedUnit``: it is not the same as no unit.  That a
+    reader did not understand it in one notation does not bar the others.
     """
-    if text is None or isinstance(text, u.UnitBase):
+    if text is None or (isinstance(text, u.UnitBase) and not _is_unknown(text)):
         return text
+    text = str(text).strip()
+    if not text:
+        return None
     for notation in ("generic", "fits", "vounit", "cds"):
         try:
             return u.Unit(text, format=notation)
         except (ValueError, TypeError):
             continue
     return u.UnrecognizedUnit(text)
+
+
+def _is_unknown(unit: u.UnitBase) -> bool:
+    return isinstance(unit, u.UnrecognizedUnit)

@@ -333,7 +333,7 @@ def test_missing_columns_and_units(survey, tmp_path):
         catalog.load(settings | {"label": {"name": "MG_FEH"}})
     with pytest.raises(ValueError, match="no column 'X_H'|X_H.*must hold one value a row"):
         catalog.load(settings | {"label": {"name": "X_H"}})
-    with pytest.raises(ValueError, match="APOGEE_ID.* must be real numbers"):
+    with pytest.raises(ValueError, match="APOGEE_ID.* must hold numbers, but holds '2M"):
         catalog.load(settings | {"label": {"name": "APOGEE_ID"}})
     with pytest.raises(UnitError, match="'parallax' .*must have a unit like mas, but has K"):
         catalog.load(settings | {"units": {"parallax": "K"}})

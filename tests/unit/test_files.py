@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.table import Column, Table
 from astropy.utils.masked import Masked
 
+import torusimaging as oti
 from torusimaging.data.files import expand, open_table, write_table
 from torusimaging.data.formats import TableError
 
@@ -272,3 +273,25 @@ def test_a_column_of_nulls_only_is_nan(tmp_path):
     path = tmp_path / "nulls.parquet"
     parquet.write_table(pa.table({"a": pa.nulls(3), "b": [1, 2, 3]}), path)
     assert np.isnan(open_table(path).read(["a"])["a"]).all()
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.csv", 1.5, "", "a\0b", object()])
+def test_what_is_no_path_is_refused_at_every_door(path):
+    for door in (oti.load, oti.catalog.read_config, oti.Calibration.load):
+        with pytest.raises(ValueError, match="path must be the name of a file, but"):
+            door(path)
+    for paths in (path, [path]):
+        with pytest.raises(ValueError, match="paths must name files or folders, but"):
+            expand(paths)
+
+
+def test_folders_and_devices_are_no_files(tmp_path):
+    for door, kind in (
+        (oti.load, "a result file"),
+        (oti.catalog.read_config, "a configuration"),
+        (oti.Calibration.load, "a file"),
+    ):
+        with pytest.raises(ValueError, match=f"is a folder, not {kind}"):
+            door(tmp_path)
+        with pytest.raises(ValueError, match=f"is not a regular file: give {kind}"):
+            door("/dev/zero")

@@ -11,6 +11,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
+from ..reading import existing_file
 from ..units import UnitError, internal
 from .flags import HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
@@ -72,7 +73,7 @@ def read_config(config: str | os.PathLike | Mapping) -> Config:
     if isinstance(config, Mapping):
         tree, folder, name = dict(config), Path(), "the configuration"
     else:
-        path = Path(config)
+        path = existing_file(config, "configuration")
         tree, folder, name = _parse(path), path.parent, str(path)
     sections = {"": {k: v for k, v in tree.items() if not isinstance(v, Mapping)}}
     sections |= {k: dict(v) for k, v in tree.items() if isinstance(v, Mapping)}
@@ -82,8 +83,6 @@ def read_config(config: str | os.PathLike | Mapping) -> Config:
 
 
 def _parse(path: Path) -> dict:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no configuration {path}.")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

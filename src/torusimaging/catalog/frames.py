@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 
-from ..units import internal
+from ..units import internal, with_unit
 
 if TYPE_CHECKING:
     import astropy.coordinates as coord
@@ -261,7 +261,8 @@ def plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity) -> list[n
 
 
 def is_parallax(distance: u.Quantity) -> bool:
-    """Whether a quantity is an angle."""
+    """Whether a quantity, or a table's column with a unit, is an angle."""
+    distance = with_unit(distance, "distance")
     return isinstance(distance, u.Quantity) and u.Unit(distance.unit).is_equivalent(u.mas)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.files import TableFile, open_table
 from ..data.formats import filled, nearest
+from ..reading import as_path
 from ..units import UnitError
 from .cuts import CutFlow
 from .join import EXACT, best_rows, join_rows, repeated
@@ -60,6 +61,9 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     tables = [open_table(path, hdu) for path, hdu in zip(paths, hdus, strict=True)]
     wanted = _columns(tables, request)
     units = _units(tables, wanted, request)
+    numbers = _numbers(request)
+    for table, names in zip(tables, wanted, strict=True):
+        table.check(names, [name for name in names if name in numbers])
     data = [
         table.read(list(dict.fromkeys([*names, *_key(preset, k, tables)])))
         for k, (table, names) in enumerate(zip(tables, wanted, strict=True))
@@ -93,7 +97,7 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
-    paths = [Path(f).expanduser() for f in files]
+    paths = [as_path(f, "files") for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:
         names = f" ({' and '.join(preset.files)})" if preset.files else ""
@@ -142,6 +146,14 @@ def _columns(tables: list[TableFile], request: Request) -> list[list[str]]:
         k = next(k for k, table in enumerate(tables) if name in table.names)
         out[k].append(name)
     return out
+
+
+def _numbers(request: Request) -> set[str]:
+    """The columns that are of no use as text."""
+    preset = request.preset
+    roles = (*_kinematics(preset), *ERRORS, *OPTIONAL, "distance_error")
+    names = {*map(preset.column, roles), *request.label, preset.best}
+    return {name for name in names if name}
 
 
 def _kinematics(preset: Preset) -> tuple[str, ...]:

@@ -10,21 +10,16 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reading import as_path, existing_file
 from ..units import stated_unit
 from ..writing import write_complete
+from .arrow import ParquetFile, pyarrow_part
+from .csvfile import CsvFile
+from .csvtext import layout_of
 from .fitsfile import FitsFile
-from .formats import (
-    META,
-    UNIT,
-    CsvFile,
-    ParquetFile,
-    SmallFile,
-    TableError,
-    TableFile,
-    native,
-    pyarrow_part,
-)
+from .formats import META, UNIT, TableError, TableFile, native
 from .hats import hats_files
+from .smallfile import SmallFile
 
 ENDINGS = {
     ".fits": "fits",
@@ -42,30 +37,34 @@ ENDINGS = {
 def open_table(path: str | os.PathLike, hdu: int | str | None = None) -> TableFile:
     """Open a table file, whose kind its ending tells; a FITS file may be compressed (``.gz``).
 
-    `hdu` is the number or name of a FITS table, by default the first.
+    `hdu` is the number or name of a FITS table, by default the first, or that of a table in a
+    VOTable that holds several (numbers from 0).  An ECSV table may be named ``.csv``, and a Parquet
+    file anything.
 
-    Raises ``FileNotFoundError`` for no file, ``ValueError`` for a folder or an unknown ending, and
-    `TableError` for an HDU that is no table and a truncated or damaged file.
+    Raises ``FileNotFoundError`` for no file, ``ValueError`` for what is no path, a folder, a pipe
+    or device, or an unknown ending, and `TableError` for an HDU that is no table and a truncated or
+    damaged file.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a table file.")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}.")
-    kind = _kind(path)
+    path = existing_file(path, want="a table file")
+    kind = _kind(path) or _kind_within(path)
     if kind is None:
         raise ValueError(
             f"{path} must be a table whose name ends with {', '.join(ENDINGS)} (or .fits.gz)."
         )
-    if hdu is not None and kind != "fits":
-        raise ValueError(f"hdu is for FITS files, but {path} is none.")
+    if hdu is not None and kind not in ("fits", "votable"):
+        raise ValueError(f"hdu is for FITS files and VOTables, but {path} is none.")
+    if isinstance(hdu, bool) or not (hdu is None or isinstance(hdu, int | np.integer | str)):
+        raise ValueError(f"hdu must be a whole number or a name, but {hdu!r:.60} was given.")
     if path.stat().st_size == 0:
         raise TableError(f"{path} is empty.")
     if kind == "fits":
         return FitsFile(path, hdu)
     if kind == "parquet":
         return ParquetFile(path)
-    return CsvFile(path) if kind == "csv" else SmallFile(path, kind)
+    if kind != "csv":
+        return SmallFile(path, kind, hdu)
+    layout = layout_of(path)
+    return SmallFile(path, "ecsv") if layout.is_ecsv else CsvFile(path, layout)
 
 
 def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
@@ -76,19 +75,17 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
     dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
     named twice and as `hats_files` does.
     """
-    if isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable):
+    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
         paths = [paths]
     found: list[Path] = []
     for given in paths:
-        if not isinstance(given, str | os.PathLike) or not str(given):
-            raise ValueError(f"paths must name files or folders, but {given!r} was given.")
-        path = Path(given)
+        path = as_path(given, "paths", "name files or folders")
         if path.is_dir():
             found += _in_folder(path)
         elif path.exists():
             found.append(path)
         else:
-            matches = sorted(Path(p) for p in glob.glob(str(given), recursive=True))
+            matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
             if not matches:
                 raise FileNotFoundError(f"there is no file {given}.")
             found += [f for m in matches for f in (_in_folder(m) if m.is_dir() else [m])]
@@ -146,6 +143,12 @@ def _kind(path: Path) -> str | None:
     if name.endswith((".fits.gz", ".fit.gz")):
         return "fits"
     return ENDINGS.get(Path(name).suffix)
+
+
+def _kind_within(path: Path) -> str | None:
+    """The kind of a file whose ending tells none, as HATS catalogues may name theirs."""
+    with open(path, "rb") as file:
+        return "parquet" if file.read(4) == b"PAR1" else None
 
 
 def _in_folder(folder: Path) -> list[Path]:

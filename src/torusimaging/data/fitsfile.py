@@ -14,10 +14,11 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from ..units import stated_unit
-from .formats import BLOCK, Columns, TableError, TableFile, joined, native, unreadable
+from .arrow import without
+from .fitstext import TextField
+from .formats import BLOCK, GZIP, Columns, TableError, TableFile, joined, native, unreadable
 
 TABLES = (fits.BinTableHDU, fits.TableHDU)
-GZIP = b"\x1f\x8b"
 # Rows of a table that are read at once.
 SLAB = 32_768
 # Bytes of one value by the letter of its format; P and Q point to arrays elsewhere.
@@ -46,6 +47,10 @@ class FitsFile(TableFile):
                 self.start = table.fileinfo()["datLoc"]
                 self.width = int(self.header["NAXIS1"])
                 self.fields = self._fields() if isinstance(table, fits.BinTableHDU) else None
+                self.words = [] if self.fields else self._text_fields()
+                self.texts = frozenset(
+                    n for k, n in enumerate(self.names, 1) if self._letter(k) == "A"
+                )
             except TableError:
                 raise
             except Exception as error:
@@ -103,6 +108,13 @@ class FitsFile(TableFile):
             raise ValueError(f"its columns take {ends[-1:]} bytes, but a row has {self.width}")
         return [(int(end - width), int(end)) for width, end in zip(widths, ends, strict=True)]
 
+    def _text_fields(self) -> list[TextField]:
+        return [TextField.of(self.header, k) for k in range(1, len(self.names) + 1)]
+
+    def _letter(self, k: int) -> str:
+        """The letter of a column's format, that of its kind."""
+        return self.header[f"TFORM{k}"].lstrip(" 0123456789")[:1]
+
     def parts(self, rows: int) -> list[tuple[int, int]]:
         assert self.n_rows is not None
         # A compressed file can only be read from its beginning.
@@ -118,7 +130,7 @@ class FitsFile(TableFile):
                 stop = min(start + rows, last)
                 try:
                     read = [
-                        self._slab(stream, columns, min(SLAB, stop - a))
+                        self._slab(stream, columns, a, min(SLAB, stop - a))
                         for a in range(start, stop, SLAB)
                     ]
                 except TableError:
@@ -131,27 +143,38 @@ class FitsFile(TableFile):
         """The file's bytes: mapped into memory they would all count as resident."""
         return gzip.open(self.path) if self.compressed else open(self.path, "rb")
 
-    def _slab(self, stream: BinaryIO, columns: Sequence[str], n: int) -> Columns:
-        """The next `n` rows: a small table of the columns asked for, which astropy understands."""
+    def _slab(self, stream: BinaryIO, columns: Sequence[str], first: int, n: int) -> Columns:
+        """The `n` rows from `first` on."""
         data = stream.read(n * self.width)
         if len(data) != n * self.width:
             raise TableError(f"{self.path} is truncated: it has fewer rows than it says.")
+        raw = np.frombuffer(data, np.uint8).reshape(n, self.width)
         if self.fields is None:
-            small = fits.TableHDU.fromstring(self._head(self.header.copy(), self.width, n) + data)
-        else:
-            raw = np.frombuffer(data, np.uint8).reshape(n, self.width)
-            chosen = [self._place(name) for name in columns]
-            packed = np.concatenate([raw[:, a:b] for a, b in chosen], axis=1)
-            head = self._head(self._part_of_header(columns), packed.shape[1], n)
-            content = head + packed.tobytes() + bytes(-packed.size % 2880)
-            small = fits.BinTableHDU.fromstring(content, uint=True)
+            return {
+                name: self.words[self.names.index(name)].column(raw, name, self.path, first + 1)
+                for name in columns
+            }
+        return self._binary(raw, columns)
+
+    def _binary(self, raw: NDArray, columns: Sequence[str]) -> Columns:
+        """A small table of the columns asked for, which astropy understands."""
+        pieces, undefined = [], {}
+        for name in columns:
+            first, last = self._place(name)
+            piece = raw[:, first:last]
+            if self._letter(self.names.index(name) + 1) == "L":
+                # A byte of zero is neither true nor false.
+                undefined[name] = (piece == 0).all(axis=1)
+                piece = np.where(piece == 0, np.uint8(ord("F")), piece)
+            pieces.append(piece)
+        packed = np.concatenate(pieces, axis=1)
+        head = self._head(self._part_of_header(columns), packed.shape[1], len(raw))
+        content = head + packed.tobytes() + bytes(-packed.size % 2880)
+        small = fits.BinTableHDU.fromstring(content, uint=True)
         table = small.data
         # In a packed table columns have the names of `_part_of_header`.
-        keys = columns if self.fields is None else range(len(columns))
-        return {
-            name: self._column(name, table, small.columns[key])
-            for name, key in zip(columns, keys, strict=True)
-        }
+        out = {name: self._column(name, table, small.columns[k]) for k, name in enumerate(columns)}
+        return out | {name: without(out[name], mask) for name, mask in undefined.items()}
 
     def _place(self, name: str) -> tuple[int, int]:
         """The first byte of a column in a row, and that behind its last."""
@@ -188,13 +211,16 @@ class FitsFile(TableFile):
                 f"column {name!r} of {self.path} must hold one value a row, but holds "
                 f"{values.shape[1:]}."
             )
-        values = native(values)
-        if column.null in (None, "") or values.dtype.kind not in "iuf":
+        try:
+            values = native(values)
+        except UnicodeDecodeError:
+            raise TableError(
+                f"column {name!r} of {self.path} holds bytes that are no text in ASCII."
+            ) from None
+        null = column.null
+        if not isinstance(null, int) or values.dtype.kind not in "iuf":
             return values
-        null = column.null * (column.bscale or 1) + (column.bzero or 0)
-        if values.dtype.kind == "f":
-            return np.where(values == null, np.nan, values)
-        return np.ma.array(values, mask=values == null)
+        return without(values, values == null * (column.bscale or 1) + (column.bzero or 0))
 
 
 def _is_gzip(path: Path) -> bool:

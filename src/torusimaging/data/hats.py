@@ -4,6 +4,7 @@ A HATS catalogue is a folder of Parquet files, one for each patch of the sky, be
 maps; a collection holds a catalogue and its margins, whose stars are in the catalogue, too.
 """
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from ..units import stated_unit
-from .formats import UNIT, TableError, TableFile, from_arrow
+from .arrow import UNIT_KEYS, from_arrow
+from .formats import TableError, TableFile
 
 
 def hats_files(folder: Path) -> list[Path] | None:
     """The Parquet files of a HATS catalogue or collection, None for another folder.
+
+    How the catalogue names them, ``Npix=N`` and an ending, or files in folders ``Npix=N``, is its
+    property ``hats_npix_suffix``.
 
     Raises ``ValueError`` for a margin, for a collection without its catalogue, and for a folder
     that holds catalogues beside other things.
@@ -36,14 +41,28 @@ def hats_files(folder: Path) -> list[Path] | None:
     kind = own.get("dataproduct_type", "object")
     if kind not in ("object", "source"):
         raise ValueError(f"{folder} is a HATS {kind}, not a catalogue of stars.")
-    return sorted((folder / "dataset").rglob("Npix=*.parquet"))
+    suffix = own.get("hats_npix_suffix") or ".parquet"
+    pattern = "Npix=*/**/*" if suffix == "/" else f"Npix=*{glob.escape(suffix)}"
+    found = [
+        path
+        for path in sorted((folder / "dataset").rglob(pattern))
+        if path.is_file() and not path.name.startswith((".", "_"))
+    ]
+    if not found:
+        raise FileNotFoundError(
+            f"the HATS catalogue {folder} holds no file dataset/**/{pattern}, as its "
+            f"hats_npix_suffix, {suffix!r}, says."
+        )
+    return found
 
 
 def _properties(folder: Path, name: str) -> dict[str, str] | None:
     path = folder / name
     if not path.exists():
         return None
-    pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    pairs = (
+        line.partition("=") for line in path.read_text(errors="replace").splitlines() if "=" in line
+    )
     return {key.strip(): value.strip() for key, _, value in pairs if not key.startswith("#")}
 
 
@@ -54,6 +73,8 @@ def is_opened(paths: Any) -> bool:
 
 class Partition(TableFile):
     """A partition of a catalogue that LSDB has opened, worked out as a whole when it is read."""
+
+    in_memory = True
 
     def __init__(self, number: int, delayed: Any, name: str, fields: dict):
         self.path, self.delayed = Path(f"{name}/partition-{number}"), delayed
@@ -87,7 +108,8 @@ def partitions(catalogue: Any) -> list[TableFile]:
     schema = getattr(catalogue.hc_structure, "schema", None)
     fields = {name: None for name in catalogue.columns}
     for field in schema or ():
-        text = ((field.metadata or {}).get(UNIT) or b"").decode()
+        own = field.metadata or {}
+        text = next((own[key].decode() for key in UNIT_KEYS if own.get(key)), None)
         if field.name in fields and text:
             fields[field.name] = stated_unit(text)
     return [

@@ -8,7 +8,7 @@ import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
-from ..units import internal, plane_units
+from ..units import internal, plane_units, with_unit
 from .formats import filled
 from .sums import Axes, Map
 
@@ -36,13 +36,14 @@ class Plane(NamedTuple):
         """
         if not isinstance(bins, dict) or not {"pos", "vel"} <= set(bins):
             raise ValueError("bins must be a dictionary with the edges 'pos' and 'vel'.")
-        edges = []
+        edges, own = [], []
         for name, kind in (("pos", u.kpc), ("vel", SPEED)):
-            internal(bins[name], kind, f"bins['{name}']")
-            edges.append(_edges(bins[name].value, name))
-        own = (bins["pos"].unit, bins["vel"].unit)
-        shown = own if units is None else plane_units(units)
-        return cls([_axis(x) for x in edges], edges, own, shown)
+            given = with_unit(bins[name], f"bins['{name}']")
+            internal(given, kind, f"bins['{name}']")
+            edges.append(_edges(given.value, name))
+            own.append(given.unit)
+        shown = (own[0], own[1]) if units is None else plane_units(units)
+        return cls([_axis(x) for x in edges], edges, (own[0], own[1]), shown)
 
     def places(self, pos: u.Quantity, vel: u.Quantity) -> tuple[NDArray, NDArray]:
         """Plain coordinates in the bins' units; `UnitError` and ``ValueError`` as at any door."""
@@ -50,6 +51,7 @@ class Plane(NamedTuple):
         for name, kind, x, unit in zip(
             ("pos", "vel"), (u.kpc, SPEED), (pos, vel), self.own, strict=True
         ):
+            x = with_unit(x, name)
             # In the bins' unit a catalogue in that same unit is not copied.
             internal(x[:0] if np.ndim(x) else x, kind, name)
             value = (
@@ -127,6 +129,7 @@ def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
 
     Masked labels and those that are -9999 or -999, catalogues' marks of a missing value, are NaN.
     """
+    label, label_err = with_unit(label, "label"), with_unit(label_err, "label_err")
     if isinstance(label, u.Quantity) or isinstance(label_err, u.Quantity):
         unit = getattr(label, "unit", u.dimensionless_unscaled)
         if label_err is not None:

@@ -36,6 +36,10 @@ class Source:
         columns = self.columns
         return list(columns.values() if isinstance(columns, Mapping) else columns)
 
+    def numbers(self) -> list[str]:
+        """Those of the columns that must hold numbers: what `transform` takes may be anything."""
+        return list(self.columns.values()) if isinstance(self.columns, Mapping) else []
+
     def stars(self, read: Columns, units: Mapping[str, u.UnitBase | None], path: Path) -> Stars:
         """The stars of a chunk; `TableError`, `UnitError` or ``ValueError`` that names the file."""
         if self.transform is not None:

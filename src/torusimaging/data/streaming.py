@@ -12,8 +12,8 @@ import astropy.units as u
 import numpy as np
 
 from .files import expand, open_table
-from .formats import TableError
-from .hats import Partition, is_opened, partitions
+from .formats import TableError, TableFile
+from .hats import is_opened, partitions
 from .plane import Plane, check_scatter
 from .source import Source, check_columns, check_units
 from .sums import Stars, make_map
@@ -22,19 +22,19 @@ AHEAD = 3  # parts for each worker that may be under way: bounds the memory
 
 
 class Part(NamedTuple):
-    """A part of a file that one worker reads, or a partition of an opened catalogue."""
+    """A part of a file that one worker reads; `table` is what is in memory and not opened anew."""
 
     source: Source
     path: Path
     where: Any
-    partition: Partition | None = None
+    table: TableFile | None = None
     stamp: tuple[int, int] | None = None
 
     def chunks(self) -> Iterator[Stars]:
         """The part's stars, chunk by chunk."""
-        if self.partition is None and _stamp(self.path) != self.stamp:
+        if self.stamp is not None and _stamp(self.path) != self.stamp:
             raise TableError(f"{self.path} has changed while it was read.")
-        file = self.partition or open_table(self.path, self.source.hdu)
+        file = self.table or open_table(self.path, self.source.hdu)
         for read in file.pieces(self.source.names(), self.source.rows, self.where):
             yield self.source.stars(read, file.units, self.path)
 
@@ -90,7 +90,7 @@ def bin_files(
     client : a ``dask.distributed.Client``, or the address of a scheduler, whose workers see the
         same files; in place of threads
     skip_bad_files : whether to go on without files that cannot be read, which then count nothing
-    hdu : number or name of the table in FITS files
+    hdu : number or name of the table in FITS files and VOTables (there from 0)
 
     The files are read three times, twice where `s` is given: for the ranges, for the scatter, and
     for the means.  Returns the dictionary of `get_binned_label` with ``files``, a `Report`.
@@ -127,7 +127,8 @@ def _parts_of(source: Source, paths, skip: bool) -> tuple[Report, dict[Path, lis
             try:
                 stamp = _stamp(path)
                 file = open_table(path, source.hdu)
-                file.check(source.names())
+                file.check(source.names(), source.numbers())
+                file.keep(source.names())
                 found[path] = file, file.parts(source.rows), stamp
             except TableError as error:
                 if not skip:
@@ -138,8 +139,8 @@ def _parts_of(source: Source, paths, skip: bool) -> tuple[Report, dict[Path, lis
         source = replace(source, label_unit=next((x for x in units if x is not None), None))
     parts = {}
     for path, (file, places, stamp) in found.items():
-        partition = file if isinstance(file, Partition) else None
-        parts[path] = [Part(source, path, where, partition, stamp) for where in places]
+        table = file if file.in_memory else None
+        parts[path] = [Part(source, path, where, table, stamp) for where in places]
     return report, parts
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from astropy.io import ascii as text_tables
 
+from ..reading import existing_file
 from ..writing import write_complete
+from .csvtext import NULLS, first_bad, layout_of, no_number, rows_of
+from .plane import MISSING
 
+# What catalogues write for a missing value, and how many times all others it must be to be one.
+MARKS, FAR = (*MISSING, -9999.99, -99999.0, -1e30), 3.0
 # The unit of a column is the end of its name.
 LENGTHS = {"kpc": u.kpc, "pc": u.pc}
 SPEEDS = {"kms": u.km / u.s, "kpc_myr": u.kpc / u.Myr}
@@ -33,37 +37,30 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     dictionary as `get_binned_label` does, with one-dimensional arrays, ``name``, the label's
     column, and perhaps ``frame``.
 
-    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no table,
-    lacks a column, has values that are no numbers, has no row left, or seems to list stars.
+    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for what is no regular file
+    or no table, lacks a column, has values that are no numbers (the first row of them is named) or
+    marks of missing ones such as -9999, has no row left, or seems to list stars.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the CSV file of a binned map.")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}.")
-    try:
-        table = text_tables.read(path, format="csv", encoding="utf-8-sig", comment="#")
-    except (ValueError, UnicodeDecodeError, text_tables.InconsistentTableError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a CSV table ({type(error).__name__})."
-        ) from error
-    names = list(table.colnames)
-    if not names:
-        raise ValueError(f"{path} cannot be read as a CSV table: it is empty.")
+    path = existing_file(path, want="the CSV file of a binned map")
+    table, comments = _cells(path)
+    names = list(table)
     z, pos_unit = _coordinate(path, names, "z", LENGTHS)
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
     label = _label_name(path, [n for n in names if n not in (z, vz)], label)
     means = _mean_places(names)
     columns = {
-        name: _numbers(path, table, name)
+        name: _numbers(path, table[name], name)
         for name in (z, vz, label, f"{label}_err", "count", "saturated", *means)
         if name in names
     }
-    keep = np.nan_to_num(columns.get("saturated", np.zeros(len(table)))) == 0
+    n_rows = len(columns[z])
+    keep = np.nan_to_num(columns.get("saturated", np.zeros(n_rows))) == 0
     if not keep.any():
         raise ValueError(
-            f"{path} has no row to fit: {len(table)} rows, {np.sum(~keep)} of them saturated."
+            f"{path} has no row to fit: {n_rows} rows, {np.sum(~keep)} of them saturated."
         )
+    for name, values in columns.items():
+        _check_marks(path, name, np.where(keep, values, np.nan))
     columns = {name: values[keep] for name, values in columns.items()}
     if "count" not in columns and _are_stars(columns[z], columns[vz]):
         raise ValueError(
@@ -87,7 +84,7 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     }
     for name, (key, unit) in means.items():
         out[key] = columns[name] * unit
-    frame = [c[6:].strip() for c in table.meta.get("comments", []) if c.startswith("frame:")]
+    frame = [c[6:].strip() for c in comments if c.startswith("frame:")]
     out |= {"frame": frame[0]} if frame else {}
     return out | ({"counts": columns["count"]} if "count" in columns else {})
 
@@ -184,8 +181,33 @@ def _nearest(name: str, names: list[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _numbers(path: Path, table, name: str) -> np.ndarray:
-    column = table[name]
-    if column.dtype.kind not in "iufb":
-        raise ValueError(f"column '{name}' of {path} must hold numbers, but holds text.")
-    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+def _cells(path: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The cells of a CSV file by column, and the comments beside them."""
+    layout = layout_of(path)
+    rows = list(rows_of(path, layout, comments=True))
+    columns = zip(*rows, strict=True) if rows else ([] for _ in layout.names)
+    return dict(zip(layout.names, map(list, columns), strict=False)), layout.comments
+
+
+def _numbers(path: Path, cells: list[str], name: str) -> np.ndarray:
+    """A column's numbers, NaN where a cell is empty or says that there is none."""
+    if (bad := first_bad(cells)) is not None:
+        raise no_number(path, name, bad[0] + 1, bad[1])
+    texts = (cell.strip() for cell in cells)
+    return np.array([np.nan if text in NULLS else float(text) for text in texts], float)
+
+
+def _check_marks(path: Path, name: str, values: np.ndarray) -> None:
+    """Raise a ``ValueError`` for catalogues' marks of a missing value, far from all other values.
+
+    Where others are as large, as heights in pc, -999 is a value like any other.
+    """
+    marked = np.isin(values, MARKS)
+    others = np.abs(values[~marked & np.isfinite(values)])
+    marked &= np.abs(values) > FAR * np.max(others, initial=0)
+    if marked.any():
+        k = int(np.argmax(marked))
+        raise ValueError(
+            f"column '{name}' of {path} is {values[k]:g}, a mark of a missing value, in "
+            f"{marked.sum()} of {values.size} rows (the first: row {k + 1}): remove those rows."
+        )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..units import internal
+from ..units import internal, with_unit
 
 VELOCITY = u.kpc / u.Myr
 MEANS = ("pos_mean", "vel_mean")
@@ -103,7 +103,7 @@ def _place(data: dict, name: str, kind: str):
 
 def _column(x, name: str, label) -> np.ndarray:
     """A column of the map as numbers, NaN where masked, an error in the unit of its label."""
-    unit = getattr(label, "unit", None)
+    x, unit = with_unit(x, name), getattr(with_unit(label, "label"), "unit", None)
     if unit is not None and name != "label":
         x = u.Quantity(x, copy=False) if getattr(x, "unit", None) is None else x
         x = internal(x, unit, name)
