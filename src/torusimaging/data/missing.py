@@ -35,9 +35,11 @@ def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[n
         return missing
     # Nearly all values are smaller than any mark and need no comparison with each.
     least = np.min(np.abs(own))
+    if np.fmax.reduce(values, None, initial=0) < least:
+        if np.fmin.reduce(values, None, initial=0) > -least:
+            return missing
     far = (values <= -least) | (values >= least)
-    if far.any():
-        missing[far] |= np.isin(values[far], _as_held(own, values.dtype))
+    missing[far] |= np.isin(values[far], _as_held(own, values.dtype))
     return missing
 
 
