@@ -42,6 +42,5 @@ def read_apogee(
     Raises as `read_stars`.
     """
     error = f"{label}_ERR" if label_err is None else label_err
-    return read_stars(
-        [allstar, gaia], Request(APOGEE_DR17, (label, error), tuple((*FLAGS, *extra)))
-    )
+    needed = (*FLAGS, *extra)
+    return read_stars([allstar, gaia], Request(APOGEE_DR17, (label, error), needed, flags=FLAGS))

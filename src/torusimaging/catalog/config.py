@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -15,18 +16,18 @@ from ..reading import existing_file
 from ..units import UnitError, internal
 from .flags import HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
-from .presets import PRESETS, UNITS, Preset
+from .presets import CORRELATIONS, PRESETS, UNITS, Preset, observables_of
 from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
 
 FLAGS = {"tutorial": TUTORIAL, "horta24": HORTA24, "none": {}}
 LENGTH, SPEED, ANGLE = u.kpc, KMS, u.deg
-ROLES = (*UNITS, "ra_error", "dec_error")
+ROLES = (*UNITS, *CORRELATIONS)
 # The keys of each section and the kind of their values: a unit for quantities, a list for lists.
 SCHEMA: Mapping[str, Mapping[str, object]] = {
     "": {"preset": str, "files": [str], "output": str, "missing": [float]},
     "columns": dict.fromkeys(ROLES, str),
     "units": {},  # any column
-    "join": {"keys": [str], "unique": str, "best": str, "hdus": [int]},
+    "join": {"keys": [str], "unique": str, "best": str, "hdus": [(int, str)]},
     "label": {"name": str, "error": str, "scatter": (str, float)},
     "flags": {"preset": str},  # and any flag
     "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": [SPEED]}
@@ -165,7 +166,7 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
     if "name" in label:
         chosen = label["name"], label.get("error")
     elif preset.label:
-        chosen = preset.label
+        chosen = preset.label[0], label.get("error", preset.label[1])
     else:
         raise ValueError(f"{name} must name the label, [label] name = 'mg_fe', error = 'e_mg_fe'.")
     for column, unit in sections.get("units", {}).items():
@@ -198,14 +199,26 @@ def _path(folder: Path, given: str) -> Path:
 
 def _preset(preset: Preset, sections: dict) -> Preset:
     join = sections.get("join", {})
-    changes = {k: tuple(join[k]) for k in ("keys", "hdus") if k in join}
-    changes |= {k: join[k] for k in ("unique", "best") if k in join}
+    changes = {k: join[k] for k in ("unique", "best") if k in join}
+    if "keys" in join:
+        changes["keys"] = tuple(join["keys"])
+    if "hdus" in join:
+        changes["hdus"] = tuple(None if hdu == "" else hdu for hdu in join["hdus"])
     if len(changes.get("keys", ())) not in (0, 2):
         raise ValueError(f"join.keys must be two columns, one a file, not {join['keys']}.")
     if "missing" in sections[""]:
         changes["missing"] = tuple(sections[""]["missing"])
-    columns = dict(preset.columns) | sections.get("columns", {})
-    return replace(preset, columns=columns, **changes)
+    return replace(preset, columns=_roles(preset, sections.get("columns", {})), **changes)
+
+
+def _roles(preset: Preset, given: Mapping[str, str]) -> dict[str, str]:
+    """The preset's columns with the user's, whose observables have no error of the preset's."""
+    for role, name in given.items():
+        if not name and not observables_of(role):
+            raise ValueError(f"columns.{role} must not be empty.")
+    moved = {role for role, name in given.items() if name != preset.column(role)}
+    own = {k: v for k, v in preset.columns.items() if moved.isdisjoint(observables_of(k))}
+    return own | dict(given)
 
 
 def _scatter(given: float | str) -> float | str | None:
@@ -216,6 +229,8 @@ def _scatter(given: float | str) -> float | str | None:
         raise ValueError(
             f"label.scatter must be 'local', 'global' or a number, but {given!r} was given."
         )
+    if not 0 <= given < math.inf:
+        raise ValueError(f"label.scatter must be finite and not negative, but {given} was given.")
     return given
 
 
