@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 import astropy.units as u
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -12,6 +13,7 @@ from astropy.table import MaskedColumn, Table
 from torusimaging import catalog
 from torusimaging.catalog.join import as_ids
 from torusimaging.catalog.presets import MISSING
+from torusimaging.plot import plot_places
 
 UNITS = {"ra": "deg", "dec": "deg", "parallax": "mas", "pmra": "mas / yr", "pmdec": "mas / yr"}
 UNITS |= {"radial_velocity": "km / s"}
@@ -427,3 +429,25 @@ def test_texts_and_keys_of_two_kinds_name_their_files(tmp_path):
     files = [write(tmp_path / "a.fits", left), write(tmp_path / "b.fits", table)]
     with pytest.raises(ValueError, match="'key' of .*a.fits holds texts and .* numbers"):
         load(files, join={"keys": ["key", "source_id"]})
+
+
+# -- the figure --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 30.0])
+def test_the_figure_of_places_says_nothing_and_is_to_scale(spread, caplog):
+    """Stars in one spot, around the Sun and in the halo; matplotlib remarks by its logger."""
+    rng = np.random.default_rng(1)
+    x, y, z = rng.normal(0, spread, (3, N)) * np.array([[1], [1], [0.2]]) * u.kpc
+    still = np.zeros(N) * u.km / u.s
+    frame = catalog.FRAMES["tutorial"]
+    places = catalog.Galactocentric(x - 8.3 * u.kpc, y, z, still, still, still, frame)
+    figure, axes = plot_places(places)
+    figure.canvas.draw()
+    assert not caplog.records
+    for axis in axes:
+        width, height = np.ptp(axis.get_xlim()), np.ptp(axis.get_ylim())
+        box = axis.get_position().transformed(figure.transFigure)
+        assert width == pytest.approx(height) and box.width == pytest.approx(box.height)
+        assert axis.get_xlim()[0] < axis.lines[1].get_xdata()[0] < axis.get_xlim()[1]
+    plt.close(figure)
