@@ -66,6 +66,10 @@ class Frame:
                 wanted = "three finite speeds" if shape else "one finite value"
                 raise ValueError(f"{name} must be {wanted}, but {getattr(self, name)} was given.")
             object.__setattr__(self, name, value * unit)
+        if not abs(self.galcen_dec.to_value(u.deg)) <= 90:
+            raise ValueError(
+                f"galcen_dec must lie between -90 and 90 deg, but {self.galcen_dec} was given."
+            )
         if not self.R0.value > 0 or abs(self.z_sun.to_value(u.kpc)) >= self.R0.value:
             raise ValueError(
                 f"R0 must be positive and larger than |z_sun|, but R0 = {self.R0} and z_sun = "
