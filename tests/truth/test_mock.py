@@ -272,6 +272,34 @@ def test_sun_offsets_shift_the_frame():
     np.testing.assert_array_equal(there.J, here.J)
 
 
+def test_quantities_give_quantities():
+    """In any unit the value is that of plain numbers in kpc, Myr and Msun; units do not mix."""
+    sun = solar_potential()
+    z, vz = np.array([0.1, -0.4]), np.array([0.02, 0.01])
+    pc, kms = (z * u.kpc).to(u.pc), (vz * u.kpc / u.Myr).to(KMS)
+    energy = sun.energy(pc, kms)
+    for found, plain, unit in (
+        (sun.acceleration(pc), sun.acceleration(z), u.kpc / u.Myr**2),
+        (sun.density(z=pc), sun.density(z), u.Msun / u.kpc**3),
+        (sun.surface_density(pc), sun.surface_density(z), u.Msun / u.kpc**2),
+        (sun.potential(pc), sun.potential(z), u.kpc**2 / u.Myr**2),
+        (sun.kappa(pc, 1000 * u.pc), sun.kappa(z, 1.0), u.rad / u.Myr),
+        (energy, sun.energy(z, vz), u.kpc**2 / u.Myr**2),
+        (sun.z_max(energy), sun.z_max(energy.value), u.kpc),
+        (sun.action(energy), sun.action(energy.value), u.kpc**2 / u.Myr),
+        (sun.frequency(energy), sun.frequency(energy.value), u.rad / u.Myr),
+        (sun.action_of(pc, vz=kms), sun.action_of(z, vz), u.kpc**2 / u.Myr),
+        (sun.angle(pc, kms), sun.angle(z, vz), u.rad),
+    ):
+        assert found.unit == unit and type(plain) is np.ndarray
+        np.testing.assert_allclose(found.value, plain, rtol=1e-13)
+    assert sun.acceleration(300 * u.pc).to(u.km / u.s / u.Myr).isscalar
+    with pytest.raises(UnitError, match="vz has no unit"):
+        sun.action_of(pc, vz)
+    with pytest.raises(UnitError, match="z must have a unit like kpc"):
+        sun.acceleration(kms)
+
+
 def test_seed_and_prefix():
     first, more = draw_stars(100, seed=10), draw_stars(200_000, seed=10)
     np.testing.assert_array_equal(first.label, more.label[:100])
