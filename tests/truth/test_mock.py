@@ -3,6 +3,7 @@
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy import stats
 from scipy.integrate import quad
 
@@ -12,8 +13,10 @@ from torusimaging.mock import (
     solar_potential,
     survey_selection,
     tanh_label,
+    write_apogee,
 )
 from torusimaging.mock.potential1d import DIRECT, G
+from torusimaging.mock.survey import streams
 from torusimaging.units import UnitError
 
 KMS = u.km / u.s
@@ -298,6 +301,27 @@ def test_quantities_give_quantities():
         sun.action_of(pc, vz)
     with pytest.raises(UnitError, match="z must have a unit like kpc"):
         sun.acceleration(kms)
+
+
+def test_streams_of_one_seed_are_independent(tmp_path):
+    """No two random streams of a seed begin alike: stars', the files', and NumPy's own."""
+    stars = [np.random.default_rng([5, chunk]) for chunk in range(10)]
+    others = [np.random.default_rng(s) for k in ("a", "apogee") for s in streams(5, k).spawn(8)]
+    starts = [rng.integers(2**63) for rng in [*stars, *others]]
+    assert len(set(starts)) == len(starts)
+    survey, drawn = write_apogee(tmp_path, 500, seed=5, contamination=0), draw_stars(500, seed=5)
+    assert not np.isin(survey.label, drawn.label.astype("f4")).any()
+    table = Table.read(survey.allstar, hdu=1, unit_parse_strict="silent")
+    columns = [table[k].astype(float) for k in ("FE_H", "TEFF", "LOGG", "SNR", "O_FE", "H", "C_FE")]
+    # 500 stars and 16 more observations: an accidental correlation of 0.2 has odds of 1e-5.
+    rho = np.corrcoef([np.nan_to_num(c) for c in columns])
+    assert np.abs(rho - np.eye(len(columns))).max() < 0.2
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not -1"):
+        draw_stars(10, seed=-1)
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not 1.5"):
+        write_apogee(tmp_path, 500, seed=1.5)
+    with pytest.raises(ValueError, match="n must be a whole number of stars >= 0, not nan"):
+        draw_stars(np.nan)
 
 
 def test_seed_and_prefix():

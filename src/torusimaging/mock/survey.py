@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Real
 from os import cpu_count
 
 import astropy.units as u
@@ -110,12 +111,12 @@ def draw_stars(
     Raises
     ------
     ValueError
-        For a negative n, an unknown selection, one with values outside [0, 1] or one that no
-        star survives, and for negative errors, scatter, weights or dispersions.
+        For a negative n or seed, an unknown selection, one with values outside [0, 1] or one that
+        no star survives, and for negative errors, scatter, weights or dispersions.
     UnitError
         For an offset or a dispersion without a unit, or with one of the wrong kind.
     """
-    n = _checked_count(n)
+    n, seed = _checked_count(n), _checked_seed(seed)
     potential = solar_potential() if potential is None else potential
     offsets = (0 * u.kpc, 0 * KMS) if sun is None else sun
     pos0 = float(internal(offsets[0], u.kpc, "pos0"))
@@ -258,6 +259,7 @@ def _collect(n: int, draw: Callable[[np.random.Generator], Array], seed: int) ->
 
 def _in_order(draw: Callable, seed: int) -> Iterator[Array]:
     # Threads only help: a chunk's stars depend on the seed and its number, and come in order.
+    # Other streams of a mock are children of `streams`, which share nothing with these.
     workers = min(8, cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         start = 0
@@ -267,9 +269,23 @@ def _in_order(draw: Callable, seed: int) -> Iterator[Array]:
             yield from pool.map(lambda i: draw(np.random.default_rng([seed, i])), seeds)
 
 
+def streams(seed: int, name: str) -> np.random.SeedSequence:
+    """The root of the random streams called `name` of a seed: to spawn from, never to draw from.
+
+    Names keep apart what draws with the same seed, and a child is no stream of stars.
+    """
+    return np.random.SeedSequence(_checked_seed(seed), spawn_key=tuple(name.encode()))
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number >= 0, not {seed!r}.")
+    return int(seed)
+
+
 def _checked_count(n: int) -> int:
-    if isinstance(n, bool) or int(n) != n or n < 0:
-        raise ValueError(f"n must be a whole number of stars >= 0, not {n}.")
+    if isinstance(n, bool) or not isinstance(n, Real) or not np.isfinite(n) or n < 0 or n % 1:
+        raise ValueError(f"n must be a whole number of stars >= 0, not {n!r}.")
     return int(n)
 
 
