@@ -7,6 +7,7 @@ texts are ours.  Rows are written a block at a time, so that memory stays small 
 from collections.abc import Callable
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 
@@ -109,7 +110,7 @@ def split_rows(
     rows = {k: v[star] for k, v in columns.items()}
     start = n
     for stars, factor in ((twice, 2.0), (renamed, 2.0), (tied, 1.0), (only, 1.0)):
-        for k, values in again(stars, factor).items():
+        for k, values in (again(stars, factor) if stars.size else {}).items():
             rows[k][start : start + stars.size] = values
         start += stars.size
     order = rng.permutation(star.size)
@@ -197,8 +198,8 @@ def _galactic(columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Galactic longitudes and latitudes in degrees."""
     import astropy.coordinates as coord
 
-    sky = coord.SkyCoord(columns["ra"], columns["dec"], unit="deg").galactic
-    return sky.l.deg, sky.b.deg
+    sky = coord.ICRS(columns["ra"] * u.deg, columns["dec"] * u.deg).transform_to(coord.Galactic())
+    return sky.l.to_value(u.deg), sky.b.to_value(u.deg)
 
 
 def allstar_dtype() -> np.dtype:
