@@ -275,6 +275,37 @@ def test_sun_offsets_shift_the_frame():
     np.testing.assert_array_equal(there.J, here.J)
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: draw_stars("10"), "n must be a whole number of stars"),
+        (lambda: draw_stars(10**400), "n must be a whole number of stars"),
+        (lambda: draw_stars(10, "solar"), "potential must be a Potential1D"),
+        (lambda: draw_stars(10, sun=0.02 * u.kpc), "sun must be a pair"),
+        (lambda: draw_stars(10, sun=(np.nan * u.kpc, 1 * KMS)), "pos0 must be one finite value"),
+        (lambda: draw_stars(10, sun=(0 * u.kpc, [1, 2] * KMS)), "vel0 must be one finite value"),
+        (lambda: draw_stars(10, label="mg"), "label must be a function of J, not 'mg'"),
+        (lambda: draw_stars(10, label=lambda J: J * np.nan), "label must return finite values"),
+        (lambda: draw_stars(10, label_scatter="a"), "label_scatter must be a number >= 0, not 'a'"),
+        (lambda: draw_stars(10, label_err=0.1), "label_err must be a range .*, not 0.1"),
+        (lambda: draw_stars(10, label_err=(1, 2, 3)), "label_err must be a range"),
+        (lambda: draw_stars(10, populations=(1, 18 * KMS)), "populations must be pairs"),
+        (lambda: draw_stars(10, populations=[(1, 1e10 * KMS)]), "the dispersion of a population"),
+        (lambda: Potential1D((5e7, 0.3)), "a layer must be a pair .density, height., but 50000000"),
+        (lambda: Potential1D("ab"), "layers must be pairs"),
+        (lambda: Potential1D(rho_dm="a"), "rho_dm must be one number, not 'a'"),
+        (lambda: Potential1D([(np.ones(2), 1)]), "density of a layer must be one number"),
+        (lambda: solar_potential().tabulate("a"), "z_top must be one number"),
+        (lambda: write_apogee(".", "a"), "n must be a whole number of stars"),
+        (lambda: write_apogee(".", 100, contamination="a"), "contamination must lie between"),
+        (lambda: write_apogee(3, 100), "folder must be a path, not 3"),
+    ],
+)
+def test_wrong_kinds_are_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
 def test_quantities_give_quantities():
     """In any unit the value is that of plain numbers in kpc, Myr and Msun; units do not mix."""
     sun = solar_potential()

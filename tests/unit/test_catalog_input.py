@@ -451,3 +451,59 @@ def test_the_figure_of_places_says_nothing_and_is_to_scale(spread, caplog):
         assert width == pytest.approx(height) and box.width == pytest.approx(box.height)
         assert axis.get_xlim()[0] < axis.lines[1].get_xdata()[0] < axis.get_xlim()[1]
     plt.close(figure)
+
+
+# -- wrong kinds at the doors ------------------------------------------------------------------
+
+KMS = u.km / u.s
+GENERIC, FRAME = catalog.PRESETS["generic"], catalog.FRAMES["tutorial"]
+SKY = [np.ones(2) * x for x in (u.deg, u.deg, u.mas, u.mas / u.yr, u.mas / u.yr, KMS)]
+SIGMA = dict(zip(("parallax", "pmra", "pmdec", "radial_velocity"), SKY[2:], strict=True))
+SQUARE = ((0, 0), (1, 0), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: catalog.load(3), "config must be a TOML file or a mapping of sections, not 3"),
+        (lambda: catalog.read_config(None), "config must be a TOML file .* not None"),
+        (lambda: catalog.template([]), "there is no preset"),
+        (lambda: catalog.selection(["none"]), "there is no selection"),
+        (lambda: catalog.Frame.from_dict({}), "a frame must have R0, v_sun"),
+        (lambda: catalog.RotationCurve(slope=np.nan * KMS / u.kpc), "slope must be one finite"),
+        (lambda: catalog.RotationCurve(np.ones(2) * KMS), "v0 must be positive"),
+        (lambda: catalog.Selection(Lz_spread=np.nan, Lz_radius=8 * u.kpc), "Lz_spread must be pos"),
+        (lambda: catalog.Selection(parallax_over_error="a"), "parallax_over_error must be pos"),
+        (lambda: catalog.Selection(rotation=3), "rotation must be a RotationCurve, not 3"),
+        (lambda: catalog.Selection(ranges=3), "ranges must be .low, high. by column"),
+        (lambda: catalog.Selection(ranges={"a": ("x", "y")}), "the range of a must be .low, high."),
+        (lambda: catalog.Selection(polygon=3), "polygon must have three or more"),
+        (lambda: catalog.Selection(polygon=(*SQUARE, (0, np.nan))), "polygon must have .* finite"),
+        (lambda: catalog.Selection(polygon=SQUARE, polygon_columns="ab"), "must be two columns"),
+        (lambda: catalog.Selection(y_max=np.ones(2) * u.kpc), "y_max must be positive"),
+        (lambda: catalog.to_galactocentric("tutorial", *SKY), "frame must be a Frame"),
+        (lambda: catalog.vertical_errors(FRAME, *SKY, errors=None), "errors must be columns by na"),
+        (
+            lambda: catalog.vertical_errors(FRAME, *SKY, SIGMA | {"pmra": np.ones(3) * SKY[3][0]}),
+            "the error of pmra must be one a star, 2, not 3",
+        ),
+        (
+            lambda: catalog.vertical_errors(FRAME, *SKY, SIGMA, {"parallax_pmra_corr": np.ones(5)}),
+            "parallax_pmra_corr must be one a star, 2, not 5",
+        ),
+        (lambda: catalog.is_set("F", None, [1]), "F must hold whole numbers"),
+        (lambda: catalog.is_set("F", [1], 3), "the bits of F must be a list or 'any', not 3"),
+        (lambda: catalog.Request("generic", ("a", None)), "preset must be a Preset"),
+        (lambda: catalog.Request(GENERIC, "fe_h"), "label must be two columns.* not 'fe_h'"),
+        (lambda: catalog.Request(GENERIC, ("a", None), "snr"), "needed must be columns"),
+        (
+            lambda: catalog.read_stars("t.fits", catalog.Request(GENERIC, ("a", None))),
+            "files must be a list of paths",
+        ),
+        (lambda: catalog.read_apogee("a", "b", extra="SNR"), "extra must be a list of columns"),
+        (lambda: plot_places(3), "places must be Galactocentric coordinates, not 3"),
+    ],
+)
+def test_wrong_kinds_are_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

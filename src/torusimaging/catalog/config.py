@@ -77,6 +77,8 @@ def read_config(config: str | os.PathLike | Mapping) -> Config:
     """
     if isinstance(config, Mapping):
         tree, folder, name = _plain(config), Path(), "the configuration"
+    elif not isinstance(config, str | os.PathLike):
+        raise ValueError(f"config must be a TOML file or a mapping of sections, not {config!r}.")
     else:
         path = existing_file(config, "configuration")
         tree, folder, name = _parse(path), path.parent, str(path)
@@ -333,9 +335,6 @@ def _selection(sections: dict, preset: Preset) -> Selection:
     base = _choice("selection.preset", name, SELECTIONS)
     kinds = SCHEMA["selection"]
     values = {k: _value(f"selection.{k}", v, kinds[k]) for k, v in entries.items()}
-    for key in ("parallax_over_error", "Lz_spread"):
-        if key in values and not 0 < values[key] < math.inf:
-            raise ValueError(f"selection.{key} must be positive, but {values[key]} was given.")
     changes = {new: values.pop(old) for old, new in CURVE.items() if old in values}
     if "ranges" in sections:
         values["ranges"] = dict(base.ranges) | {

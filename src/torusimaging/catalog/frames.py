@@ -109,6 +109,8 @@ class Frame:
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> "Frame":
         """The frame that `as_dict` wrote down."""
+        if missing := {"R0", "v_sun"} - set(values):
+            raise ValueError(f"a frame must have {', '.join(sorted(missing))}, but has not.")
         own = {k: u.Quantity(v) for k, v in values.items() if k not in ("name", "v_sun")}
         parts = values["v_sun"].strip("() kms/").split(",")
         speeds = [float(part) for part in parts] * KMS
@@ -225,6 +227,8 @@ def to_galactocentric(
 
     Raises `UnitError` for missing or wrong units and ``ValueError`` for unequal lengths.
     """
+    if not isinstance(frame, Frame):
+        raise ValueError(f"frame must be a Frame, such as FRAMES['tutorial'], not {frame!r}.")
     columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
     matrix, offset = frame.affine

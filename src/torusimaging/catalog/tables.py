@@ -38,6 +38,17 @@ class Request:
     units: Mapping[str, str] | None = None
     flags: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if not isinstance(self.preset, Preset):
+            raise ValueError(f"preset must be a Preset, PRESETS['generic'], not {self.preset!r}.")
+        label = self.label
+        if not isinstance(label, tuple | list) or len(label) != 2 or not isinstance(label[0], str):
+            raise ValueError(f"label must be two columns, the second None perhaps, not {label!r}.")
+        for name in ("needed", "flags"):
+            columns = getattr(self, name)
+            if isinstance(columns, str) or not all(isinstance(x, str) for x in columns):
+                raise ValueError(f"{name} must be columns, but {columns!r} was given.")
+
 
 def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     """Read, join and reduce catalogue files to rows with one star each.
@@ -141,6 +152,8 @@ def _home(tables: list[TableFile], name: str) -> int | None:
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
+    if isinstance(files, str | Path):
+        raise ValueError(f"files must be a list of paths, but {files!r} was given.")
     paths = [as_path(f, "files") for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:
@@ -207,8 +220,10 @@ def _kinematics(preset: Preset) -> tuple[str, ...]:
 def _require(tables: list[TableFile], name: str) -> None:
     known = [known for table in tables for known in table.names]
     if name not in known:
-        where = " or ".join(str(table.path) for table in tables)
-        raise ValueError(f"there is no column '{name}' in {where}{nearest(name, known) or '.'}")
+        where = " or ".join(dict.fromkeys(str(table.path) for table in tables))
+        shown = ", ".join(known[:12]) + ", ..." * (len(known) > 12)
+        hint = nearest(name, known) or f" (columns: {shown})."
+        raise ValueError(f"there is no column '{name}' in {where}{hint}")
 
 
 def _units(

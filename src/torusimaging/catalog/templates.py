@@ -15,7 +15,7 @@ def template(name: str = "apogee-dr17") -> str:
 
     Raises ``ValueError`` for an unknown preset.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"there is no preset {name!r} (known: {', '.join(PRESETS)}).")
     preset = PRESETS[name]
     return "\n".join(

@@ -9,6 +9,7 @@ sky coordinates come from Astropy's own transformation.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import astropy.units as u
@@ -16,7 +17,7 @@ import numpy as np
 
 from .apogee_files import ALLSTAR_FILE, GAIA_FILE, split_rows, write_allstar, write_gaia
 from .potential1d import Potential1D
-from .survey import MockSurvey, draw_stars, streams, tanh_label
+from .survey import MockSurvey, checked_count, draw_stars, streams, tanh_label
 
 KMS = u.km / u.s
 R0, Z_SUN, V_SUN = 8.3 * u.kpc, 20.8 * u.pc, (12.9, 245.6, 7.78) * KMS
@@ -102,10 +103,13 @@ def write_apogee(
     Raises ``ValueError`` for a small n or a contamination outside [0, 1], and ``OSError`` where
     the folder cannot be written.
     """
+    n = checked_count(n)
     if n < 100:
         raise ValueError(f"n must be at least 100 stars, but {n} was given.")
-    if not 0 <= contamination <= 1:
-        raise ValueError(f"contamination must lie between 0 and 1, not {contamination}.")
+    if not isinstance(contamination, Real) or not 0 <= contamination <= 1:
+        raise ValueError(f"contamination must lie between 0 and 1, not {contamination!r}.")
+    if not isinstance(folder, str | os.PathLike):
+        raise ValueError(f"folder must be a path, not {folder!r}.")
     folder = Path(folder)
     first, *others = streams(seed, "apogee").spawn(6)
     fate_rng, rng, sky_rng, row_rng, file_rng = (np.random.default_rng(s) for s in others)

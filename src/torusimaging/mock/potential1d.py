@@ -88,6 +88,8 @@ class Potential1D:
     rho_dm: float
 
     def __init__(self, layers: Sequence[tuple] = (), rho_dm: float | u.Quantity = 0.0) -> None:
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise ValueError(f"layers must be pairs (density, height), but {layers!r} was given.")
         pairs = tuple(_checked_layer(layer) for layer in layers)
         dark = _checked_density(rho_dm, "rho_dm")
         if dark + sum(rho for rho, _ in pairs) == 0:
@@ -216,11 +218,12 @@ class Potential1D:
         x = np.arctan2(z * self.kappa(z, table.orbits.value(orbit)), vz)
         return wrap(table.angle(orbit, x))
 
-    def tabulate(self, z_top: float) -> PhaseTable:
+    def tabulate(self, z_top: float | u.Quantity) -> PhaseTable:
         """A table of all orbits of half-height up to `z_top` (kpc)."""
-        if not (np.isfinite(z_top) and z_top > 0):
+        height = _scalar(z_top, u.kpc, "z_top")
+        if not (np.isfinite(height) and height > 0):
             raise ValueError(f"z_top must be a positive height in kpc, not {z_top}.")
-        return tabulate_orbits(self, float(z_top))
+        return tabulate_orbits(self, height)
 
     def _table(self, energy: Array) -> PhaseTable:
         finite = energy[np.isfinite(energy)]
@@ -277,15 +280,29 @@ def _ln_cosh_slope(top: Array, x: Array) -> Array:
 
 
 def _checked_density(rho: float | u.Quantity, name: str) -> float:
-    value = float(internal(rho, DENSITY, name, allow_plain=True))
+    value = _scalar(rho, DENSITY, name)
     if not (np.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be a density >= 0 in Msun/kpc^3, not {value:g}.")
     return value
 
 
+def _scalar(x: float | u.Quantity, unit: u.UnitBase, name: str) -> float:
+    try:
+        value = internal(x, unit, name, allow_plain=True)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, u.UnitsError):
+            raise
+        value = np.empty(1)
+    if value.ndim:
+        raise ValueError(f"{name} must be one number, not {x!r}.")
+    return float(value)
+
+
 def _checked_layer(layer: tuple) -> tuple[float, float]:
+    if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
+        raise ValueError(f"a layer must be a pair (density, height), but {layer!r} was given.")
     rho, h = layer
-    height = float(internal(h, u.kpc, "h", allow_plain=True))
+    height = _scalar(h, u.kpc, "the scale height h of a layer")
     if not (np.isfinite(height) and height > 0):
         raise ValueError(f"the scale height h of a layer must be > 0 kpc, not {height:g}.")
     return _checked_density(rho, "the density of a layer"), height

@@ -29,6 +29,8 @@ def plot_places(
     Returns the figure and its axes, shape (3,).  Raises ``ValueError`` where no star has a finite
     place or `axes` are not three.
     """
+    if not isinstance(places, Galactocentric):
+        raise ValueError(f"places must be Galactocentric coordinates, not {places!r}.")
     xyz = {k: getattr(places, k).to_value(u.kpc) for k in "xyz"}
     good = np.flatnonzero(np.isfinite(xyz["x"]))
     if good.size == 0:
