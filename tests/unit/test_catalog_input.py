@@ -240,7 +240,7 @@ def test_an_observable_of_another_origin_has_no_borrowed_error(path):
     columns = {"radial_velocity": "rv_survey"}
     alone = errors_of(path, columns, table, units=units)
     assert alone.errors is None
-    assert "none is known of 'rv_survey'" in alone.describe()
+    assert "those of 'rv_survey' are not known" in alone.describe()
     assert 'radial_velocity_error = "..."' in alone.describe()
     columns["radial_velocity_error"] = "rv_survey_error"
     own = errors_of(path, columns, table, units=units | {"rv_survey_error": "km / s"})

@@ -262,8 +262,8 @@ def _has_error(stars: Stars, name: str) -> bool:
 def _without_errors(stars: Stars, lacking: list[str], what: str) -> str:
     """A sentence about errors that the catalogue does not have."""
     columns = ", ".join(f"'{stars.roles.get(name, name)}'" for name in lacking)
-    keys = " and ".join(f'{name}_error = "..."' for name in lacking)
-    return f"{what}: none is known of {columns}, unless [columns] names one, {keys}"
+    keys = ", ".join(f'{name}_error = "..."' for name in lacking)
+    return f"{what}: those of {columns} are not known; [columns] names them, {keys}"
 
 
 def _errors(stars: Stars, frame: Frame) -> VerticalErrors | None:

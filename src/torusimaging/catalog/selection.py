@@ -226,8 +226,9 @@ def _positive(value: u.Quantity | None, unit: u.UnitBase, name: str) -> None:
 
 
 def _are_numbers(values: object, n: int) -> bool:
-    row = isinstance(values, Sequence | np.ndarray) and len(values) == n
-    return row and all(isinstance(x, Real) for x in values)
+    if not isinstance(values, Sequence | np.ndarray) or len(values) != n:
+        return False
+    return all(isinstance(x, Real) for x in values)
 
 
 # The published tutorial: R within 1 kpc of R0 = 8.3 kpc.
