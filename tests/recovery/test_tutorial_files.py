@@ -88,7 +88,8 @@ def test_the_selection_is_the_surveys(survey, sample, bdata):
 def test_it_ends_where_it_should(survey, sample, bdata):
     """The fit's midplane, its force and the stars' actions are the mock's within their errors.
 
-    Three standard deviations of the midplane, and 15 % in the force: the errors of such a map.
+    Such a map's errors are 3 pc and 0.2 pc/Myr in the midplane, and 4 to 7 % in the force: three
+    and two of them are allowed.
     """
     model, bounds, init = oti.TorusImaging1DSpline.auto_init(
         bdata,
@@ -105,10 +106,8 @@ def test_it_ends_where_it_should(survey, sample, bdata):
     clean = {k: bdata[k][good] for k in ("pos", "vel", "label", "label_err")}
     result = model.optimize(init, objective="gaussian", bounds=bounds, **clean)
     assert result.state.success
-    sd = model.get_crlb_uncertainties(result.params, clean)
-    for name, true in (("pos0", survey.pos0.to_value(u.kpc)), ("vel0", survey.vel0)):
-        true = true.to_value(u.kpc / u.Myr) if isinstance(true, u.Quantity) else true
-        assert abs(float(result.params[name]) - true) < 3 * float(sd[name]), name
+    assert float(result.params["pos0"]) == pytest.approx(survey.pos0.value, abs=9e-3)
+    assert float(result.params["vel0"]) == pytest.approx(survey.vel0.value, abs=6e-4)
     z = [0.3, 0.5, 0.8] * u.kpc
     found = model.get_acceleration(z + survey.pos0, result.params)
     assert np.all(np.abs((found / survey.potential.acceleration(z)).to_value("") - 1) < 0.15)
