@@ -298,7 +298,7 @@ def test_sun_offsets_shift_the_frame():
         (lambda: solar_potential().tabulate("a"), "z_top must be one number"),
         (lambda: write_apogee(".", "a"), "n must be a whole number of stars"),
         (lambda: write_apogee(".", 100, contamination="a"), "contamination must lie between"),
-        (lambda: write_apogee(3, 100), "folder must be a path, not 3"),
+        (lambda: write_apogee(3, 100), "folder must be a path, but 3"),
     ],
 )
 def test_wrong_kinds_are_one_sentence(call, words):

@@ -13,7 +13,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..reading import existing_file
+from ..reading import as_path, existing_file
 from ..units import UnitError, internal
 from .flags import HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
@@ -220,10 +220,8 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
 
 def _path(folder: Path, given: str, where: str) -> Path:
     """A path of the configuration: relative to its folder."""
-    if not given.strip() or "\0" in given:
-        raise ValueError(f"{where} must be a path, but {given!r} was given.")
     try:
-        return folder / Path(given).expanduser()
+        return folder / as_path(given, where, "be a path")
     except RuntimeError as error:
         raise ValueError(f"{where} must be a path, but {given!r} is none: {error}") from None
 

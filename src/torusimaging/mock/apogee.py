@@ -15,6 +15,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
+from ..reading import as_path
 from .apogee_files import ALLSTAR_FILE, GAIA_FILE, split_rows, write_allstar, write_gaia
 from .potential1d import Potential1D
 from .survey import MockSurvey, checked_count, draw_stars, streams, tanh_label
@@ -108,9 +109,7 @@ def write_apogee(
         raise ValueError(f"n must be at least 100 stars, but {n} was given.")
     if not isinstance(contamination, Real) or not 0 <= contamination <= 1:
         raise ValueError(f"contamination must lie between 0 and 1, not {contamination!r}.")
-    if not isinstance(folder, str | os.PathLike):
-        raise ValueError(f"folder must be a path, not {folder!r}.")
-    folder = Path(folder)
+    folder = as_path(folder, "folder", "be a path")
     first, *others = streams(seed, "apogee").spawn(6)
     fate_rng, rng, sky_rng, row_rng, file_rng = (np.random.default_rng(s) for s in others)
     star_seed = int(first.generate_state(1, np.uint64)[0])
