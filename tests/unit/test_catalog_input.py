@@ -423,9 +423,7 @@ def test_texts_and_keys_of_two_kinds_name_their_files(tmp_path):
     table = stars()
     words = table["fe_h"].astype("U20")
     words[7] = "--"
-    with pytest.raises(
-        ValueError, match="column 'fe_h' of .*t.fits must hold numbers, but holds '--'"
-    ):
+    with pytest.raises(ValueError, match="column 'fe_h' of .*t.fits must hold numbers, but .*'--'"):
         load(write(tmp_path / "t.fits", table | {"fe_h": words}))
     left = {"key": [f"S{k}" for k in range(N)], "fe_h": table.pop("fe_h")}
     files = [write(tmp_path / "a.fits", left), write(tmp_path / "b.fits", table)]
