@@ -3,6 +3,7 @@
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy import stats
 from scipy.integrate import quad
 
@@ -12,8 +13,10 @@ from torusimaging.mock import (
     solar_potential,
     survey_selection,
     tanh_label,
+    write_apogee,
 )
 from torusimaging.mock.potential1d import DIRECT, G
+from torusimaging.mock.survey import streams
 from torusimaging.units import UnitError
 
 KMS = u.km / u.s
@@ -270,6 +273,86 @@ def test_sun_offsets_shift_the_frame():
     np.testing.assert_allclose((there.pos - here.pos).to_value(u.pc), -20, rtol=1e-9)
     np.testing.assert_allclose((there.vel - here.vel).to_value(KMS), 7, rtol=1e-9)
     np.testing.assert_array_equal(there.J, here.J)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: draw_stars("10"), "n must be a whole number of stars"),
+        (lambda: draw_stars(10**400), "n must be a whole number of stars"),
+        (lambda: draw_stars(10, "solar"), "potential must be a Potential1D"),
+        (lambda: draw_stars(10, sun=0.02 * u.kpc), "sun must be a pair"),
+        (lambda: draw_stars(10, sun=(np.nan * u.kpc, 1 * KMS)), "pos0 must be one finite value"),
+        (lambda: draw_stars(10, sun=(0 * u.kpc, [1, 2] * KMS)), "vel0 must be one finite value"),
+        (lambda: draw_stars(10, label="mg"), "label must be a function of J, not 'mg'"),
+        (lambda: draw_stars(10, label=lambda J: J * np.nan), "label must return finite values"),
+        (lambda: draw_stars(10, label_scatter="a"), "label_scatter must be a number >= 0, not 'a'"),
+        (lambda: draw_stars(10, label_err=0.1), "label_err must be a range .*, not 0.1"),
+        (lambda: draw_stars(10, label_err=(1, 2, 3)), "label_err must be a range"),
+        (lambda: draw_stars(10, populations=(1, 18 * KMS)), "populations must be pairs"),
+        (lambda: draw_stars(10, populations=[(1, 1e10 * KMS)]), "the dispersion of a population"),
+        (lambda: Potential1D((5e7, 0.3)), "a layer must be a pair .density, height., but 50000000"),
+        (lambda: Potential1D("ab"), "layers must be pairs"),
+        (lambda: Potential1D(rho_dm="a"), "rho_dm must be one number, not 'a'"),
+        (lambda: Potential1D([(np.ones(2), 1)]), "density of a layer must be one number"),
+        (lambda: solar_potential().tabulate("a"), "z_top must be one number"),
+        (lambda: write_apogee(".", "a"), "n must be a whole number of stars"),
+        (lambda: write_apogee(".", 100, contamination="a"), "contamination must lie between"),
+        (lambda: write_apogee(3, 100), "folder must be a path, but 3"),
+    ],
+)
+def test_wrong_kinds_are_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_quantities_give_quantities():
+    """In any unit the value is that of plain numbers in kpc, Myr and Msun; units do not mix."""
+    sun = solar_potential()
+    z, vz = np.array([0.1, -0.4]), np.array([0.02, 0.01])
+    pc, kms = (z * u.kpc).to(u.pc), (vz * u.kpc / u.Myr).to(KMS)
+    energy = sun.energy(pc, kms)
+    for found, plain, unit in (
+        (sun.acceleration(pc), sun.acceleration(z), u.kpc / u.Myr**2),
+        (sun.density(z=pc), sun.density(z), u.Msun / u.kpc**3),
+        (sun.surface_density(pc), sun.surface_density(z), u.Msun / u.kpc**2),
+        (sun.potential(pc), sun.potential(z), u.kpc**2 / u.Myr**2),
+        (sun.kappa(pc, 1000 * u.pc), sun.kappa(z, 1.0), u.rad / u.Myr),
+        (energy, sun.energy(z, vz), u.kpc**2 / u.Myr**2),
+        (sun.z_max(energy), sun.z_max(energy.value), u.kpc),
+        (sun.action(energy), sun.action(energy.value), u.kpc**2 / u.Myr),
+        (sun.frequency(energy), sun.frequency(energy.value), u.rad / u.Myr),
+        (sun.action_of(pc, vz=kms), sun.action_of(z, vz), u.kpc**2 / u.Myr),
+        (sun.angle(pc, kms), sun.angle(z, vz), u.rad),
+    ):
+        assert found.unit == unit and type(plain) is np.ndarray
+        np.testing.assert_allclose(found.value, plain, rtol=1e-13)
+    assert sun.acceleration(300 * u.pc).to(u.km / u.s / u.Myr).isscalar
+    with pytest.raises(UnitError, match="vz has no unit"):
+        sun.action_of(pc, vz)
+    with pytest.raises(UnitError, match="z must have a unit like kpc"):
+        sun.acceleration(kms)
+
+
+def test_streams_of_one_seed_are_independent(tmp_path):
+    """No two random streams of a seed begin alike: stars', the files', and NumPy's own."""
+    stars = [np.random.default_rng([5, chunk]) for chunk in range(10)]
+    others = [np.random.default_rng(s) for k in ("a", "apogee") for s in streams(5, k).spawn(8)]
+    starts = [rng.integers(2**63) for rng in [*stars, *others]]
+    assert len(set(starts)) == len(starts)
+    survey, drawn = write_apogee(tmp_path, 500, seed=5, contamination=0), draw_stars(500, seed=5)
+    assert not np.isin(survey.label, drawn.label.astype("f4")).any()
+    table = Table.read(survey.allstar, hdu=1, unit_parse_strict="silent")
+    columns = [table[k].astype(float) for k in ("FE_H", "TEFF", "LOGG", "SNR", "O_FE", "H", "C_FE")]
+    # 500 stars and 16 more observations: an accidental correlation of 0.2 has odds of 1e-5.
+    rho = np.corrcoef([np.nan_to_num(c) for c in columns])
+    assert np.abs(rho - np.eye(len(columns))).max() < 0.2
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not -1"):
+        draw_stars(10, seed=-1)
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not 1.5"):
+        write_apogee(tmp_path, 500, seed=1.5)
+    with pytest.raises(ValueError, match="n must be a whole number of stars >= 0, not nan"):
+        draw_stars(np.nan)
 
 
 def test_seed_and_prefix():

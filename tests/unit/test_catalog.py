@@ -4,6 +4,7 @@ import re
 import resource
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -503,12 +504,73 @@ def test_bad_frames_curves_and_selections():
         ({"bins": {"n_z": 2**62}}, "at most 1000000 pixels"),
         ({"ranges": 3}, r"ranges of .* must be a section, \[ranges\]"),
         ({"label": {"name": 3}}, "label.name of .* must be a text"),
+        ({"label": {"name": "FE_H", "error": "FE_H"}}, "label.error must be another column than"),
+        ({"label": {"scatter": -0.1}}, "label.scatter must be from 0 to 1,000,000, but -0.1"),
+        ({"label": {"scatter": float("nan")}}, "label.scatter of .* must be a number, but nan"),
+        ({"label": {"scatter": 1e300}}, "label.scatter must be from 0"),
+        ({"label": {3: 4}}, "unknown key label.3"),
+        ({3: 4}, "has an unknown key 3"),
+        ({"frame": {"R0": "nan kpc"}}, "frame.R0 must be one finite number below .* but nan kpc"),
+        ({"frame": {"R0": "1e300 kpc"}}, "frame.R0 must be one finite number below 1,000,000 kpc"),
+        ({"frame": {"R0": "-1 kpc"}}, "frame.R0 must be positive and larger"),
+        ({"frame": {"galcen_dec": "100 deg"}}, "frame.galcen_dec must lie between -90 and 90"),
+        ({"frame": {"v_sun": ["1 km/s"]}}, "frame.v_sun must be three finite speeds"),
+        ({"bins": {"z_max": "inf kpc"}}, "bins.z_max must be one finite number"),
+        ({"bins": {"z_max": "[1, 2] kpc"}}, "bins.z_max must be one finite number"),
+        ({"selection": {"R": ["9 kpc", "7 kpc"]}}, "selection.R must be a range"),
+        ({"selection": {"R": ["nan kpc", "7 kpc"]}}, r"selection.R\[0\] must be one finite number"),
+        ({"selection": {"v_circ": "-2 km / s"}}, "selection.v_circ must be positive"),
+        ({"selection": {"v_circ_at": "sun"}}, "selection.v_circ_at must be 'guiding' or 'star'"),
+        ({"selection": {"v_circ_radius": "nan kpc"}}, "selection.v_circ_radius must be one finite"),
+        ({"selection": {"parallax_over_error": -5}}, "parallax_over_error must be positive"),
+        ({"selection": {"Lz_spread": float("nan")}}, "selection.Lz_spread of .* but nan was"),
+        ({"selection": {"polygon": [[0, 0], [1, float("nan")], [1, 1]]}}, r"polygon\[1\]\[1\]"),
+        ({"ranges": {"TEFF": [5000, 4000]}}, "ranges.TEFF must be .low, high. with low < high"),
+        ({"ranges": {"TEFF": [True, 4000]}}, "ranges.TEFF must be a list of two numbers"),
+        ({"ranges": {"TEFF": [0, 10**400]}}, "ranges.TEFF must be a list of two numbers"),
+        ({"missing": [float("nan")]}, r"missing\[0\] of .* must be a number, but nan"),
+        ({"missing": [10**400]}, r"missing\[0\] of .* must be a number"),
+        ({"units": {"ra": 3}}, "units.ra is 3, which is no unit"),
+        ({"files": ["", "b.fits"]}, r"files\[0\] must be a path, but ''"),
+        ({"output": ""}, "output must be a path, but ''"),
+        ({"join": {"hdus": [-1, 1]}}, "join.hdus must be numbers from 0 or names"),
+        ({"join": {"unique": "", "best": "SNR"}}, "join.best chooses .* give join.unique"),
+        ({"columns": {"ra": "dec"}}, "must be another column than that of"),
+        (
+            {"columns": {"pmra_error": "pmra"}},
+            "columns.pmra_error must be another column than that",
+        ),
     ],
 )
 def test_bad_configurations(sections, message):
     good = {"preset": "apogee-dr17", "files": ["a.fits", "b.fits"]}
     with pytest.raises(ValueError, match=message):
         catalog.read_config(good | sections)
+
+
+def test_configurations_of_python_objects():
+    """Quantities, tuples, paths and NumPy's numbers are what they are in a file."""
+    written = {
+        "files": ["a.fits"],
+        "label": {"name": "x", "scatter": 0.1},
+        "frame": {"v_sun": ["11 km / s", "240 km / s", "7 km / s"]},
+        "selection": {"R": ["7 kpc", "inf kpc"]},
+        "bins": {"z_max": "1 kpc", "n_z": 4},
+        "ranges": {"snr": [10, 300]},
+    }
+    python = {
+        "files": (Path("a.fits"),),
+        "label": {"name": "x", "scatter": np.float64(0.1)},
+        "frame": {"v_sun": (11, 240, 7) * KMS},
+        "selection": {"R": (7 * u.kpc, np.inf * u.kpc)},
+        "bins": {"z_max": 1 * u.kpc, "n_z": np.int64(4)},
+        "ranges": {"snr": np.array([10.0, 300.0])},
+    }
+    one, two = (catalog.read_config(given) for given in (written, python))
+    for name in ("files", "label", "scatter", "frame"):
+        assert getattr(one, name) == getattr(two, name)
+    assert str(one.selection) == str(two.selection)
+    assert all(np.array_equal(one.bins[k], two.bins[k]) for k in one.bins)
 
 
 def test_configurations_on_file(tmp_path):

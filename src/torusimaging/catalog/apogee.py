@@ -42,6 +42,7 @@ def read_apogee(
     Raises as `read_stars`.
     """
     error = f"{label}_ERR" if label_err is None else label_err
-    return read_stars(
-        [allstar, gaia], Request(APOGEE_DR17, (label, error), tuple((*FLAGS, *extra)))
-    )
+    if isinstance(extra, str):
+        raise ValueError(f"extra must be a list of columns, but {extra!r} was given.")
+    needed = (*FLAGS, *extra)
+    return read_stars([allstar, gaia], Request(APOGEE_DR17, (label, error), needed, flags=FLAGS))

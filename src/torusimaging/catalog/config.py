@@ -2,31 +2,33 @@
 
 import difflib
 import json
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 
-from ..reading import existing_file
+from ..reading import as_path, existing_file
 from ..units import UnitError, internal
 from .flags import HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
-from .presets import PRESETS, UNITS, Preset
+from .presets import CORRELATIONS, NEEDED, PRESETS, UNITS, Preset, observables_of
 from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
 
 FLAGS = {"tutorial": TUTORIAL, "horta24": HORTA24, "none": {}}
 LENGTH, SPEED, ANGLE = u.kpc, KMS, u.deg
-ROLES = (*UNITS, "ra_error", "dec_error")
+ROLES = (*UNITS, *CORRELATIONS)
 # The keys of each section and the kind of their values: a unit for quantities, a list for lists.
 SCHEMA: Mapping[str, Mapping[str, object]] = {
     "": {"preset": str, "files": [str], "output": str, "missing": [float]},
     "columns": dict.fromkeys(ROLES, str),
     "units": {},  # any column
-    "join": {"keys": [str], "unique": str, "best": str, "hdus": [int]},
+    "join": {"keys": [str], "unique": str, "best": str, "hdus": [(int, str)]},
     "label": {"name": str, "error": str, "scatter": (str, float)},
     "flags": {"preset": str},  # and any flag
     "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": [SPEED]}
@@ -42,6 +44,9 @@ SCHEMA: Mapping[str, Mapping[str, object]] = {
 }
 OPEN = ("units", "flags", "ranges")
 MOST_PIXELS = 1_000_000
+LARGEST = 1_000_000  # of any number, in the units above
+# Keys of [selection] that make the rotation curve.
+CURVE = {"v_circ": "v0", "v_circ_slope": "slope", "v_circ_radius": "R_ref", "v_circ_at": "at"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ def read_config(config: str | os.PathLike | Mapping) -> Config:
     kind or without a unit.
     """
     if isinstance(config, Mapping):
-        tree, folder, name = dict(config), Path(), "the configuration"
+        tree, folder, name = _plain(config), Path(), "the configuration"
+    elif not isinstance(config, str | os.PathLike):
+        raise ValueError(f"config must be a TOML file or a mapping of sections, not {config!r}.")
     else:
         path = existing_file(config, "configuration")
         tree, folder, name = _parse(path), path.parent, str(path)
@@ -80,6 +87,17 @@ def read_config(config: str | os.PathLike | Mapping) -> Config:
     for section, entries in sections.items():
         _check(section, entries, name)
     return _build(sections, folder, name, json.loads(json.dumps(tree, default=str)))
+
+
+def _plain(value):
+    """A mapping of Python's as TOML would have it: lists for rows of any kind, plain numbers."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def _parse(path: Path) -> dict:
@@ -116,7 +134,9 @@ def _check_kind(where: str, value: object, kind: object, name: str) -> None:
         return
     kinds = kind if isinstance(kind, tuple) else (kind,)
     # TOML and JSON tell true from 1, as Python does not.
-    if type(value) in kinds or (float in kinds and type(value) is int):
+    if type(value) is float and float in kinds and math.isnan(value):
+        raise ValueError(f"{where} of {name} must be a number, but nan was given.")
+    if type(value) in kinds or (float in kinds and type(value) is int and abs(value) < LARGEST):
         return
     words = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}
     allowed = " or ".join(words[k] for k in kinds)
@@ -137,13 +157,19 @@ def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
         raise UnitError(
             f'{where} has no unit: {value!r} was given, write for example "{value} {unit}".'
         )
-    internal(value, unit, where)
+    plain = internal(value, unit, where)
+    # Only a range may be open at its end.
+    open_end = where.partition("[")[0] in ("selection.R", "selection.R_g")
+    if plain.ndim or not (abs(plain) < LARGEST or (open_end and np.isinf(plain))):
+        raise ValueError(
+            f"{where} must be one finite number below {LARGEST:,} {unit}, but {value} was given."
+        )
     return value
 
 
 def _nearest(name: str, known) -> str:
     known = [k for k in known if k]
-    close = difflib.get_close_matches(name, known, 1, 0.5)
+    close = difflib.get_close_matches(str(name), known, 1, 0.5)
     return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})."
 
 
@@ -165,17 +191,21 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
     if "name" in label:
         chosen = label["name"], label.get("error")
     elif preset.label:
-        chosen = preset.label
+        chosen = preset.label[0], label.get("error", preset.label[1])
     else:
         raise ValueError(f"{name} must name the label, [label] name = 'mg_fe', error = 'e_mg_fe'.")
+    if chosen[0] == chosen[1]:
+        raise ValueError(f"label.error must be another column than label.name, {chosen[0]!r}.")
     for column, unit in sections.get("units", {}).items():
         try:
+            if not isinstance(unit, str | u.UnitBase):
+                raise TypeError
             u.Unit(unit)
         except (TypeError, ValueError):
             raise UnitError(f"units.{column} is {unit!r}, which is no unit.") from None
     return Config(
         preset=preset,
-        files=tuple(_path(folder, f) for f in top["files"]),
+        files=tuple(_path(folder, f, f"files[{k}]") for k, f in enumerate(top["files"])),
         label=chosen,
         scatter=_scatter(label.get("scatter", "local")),
         units=sections.get("units", {}),
@@ -183,29 +213,52 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         frame=_frame(sections, preset),
         selection=_selection(sections, preset),
         bins=_bins(sections.get("bins", {})),
-        output=_path(folder, top.get("output", "oti-bin")),
+        output=_path(folder, top.get("output", "oti-bin"), "output"),
         tree=tree,
     )
 
 
-def _path(folder: Path, given: str) -> Path:
+def _path(folder: Path, given: str, where: str) -> Path:
     """A path of the configuration: relative to its folder."""
     try:
-        return folder / Path(given).expanduser()
+        return folder / as_path(given, where, "be a path")
     except RuntimeError as error:
-        raise ValueError(f"{given!r} is no path: {error}") from None
+        raise ValueError(f"{where} must be a path, but {given!r} is none: {error}") from None
 
 
 def _preset(preset: Preset, sections: dict) -> Preset:
     join = sections.get("join", {})
-    changes = {k: tuple(join[k]) for k in ("keys", "hdus") if k in join}
-    changes |= {k: join[k] for k in ("unique", "best") if k in join}
+    changes = {k: join[k] for k in ("unique", "best") if k in join}
+    if "keys" in join:
+        changes["keys"] = tuple(join["keys"])
+    if "hdus" in join:
+        changes["hdus"] = tuple(None if hdu == "" else hdu for hdu in join["hdus"])
     if len(changes.get("keys", ())) not in (0, 2):
         raise ValueError(f"join.keys must be two columns, one a file, not {join['keys']}.")
+    if any(isinstance(hdu, int) and hdu < 0 for hdu in changes.get("hdus", ())):
+        raise ValueError(f"join.hdus must be numbers from 0 or names, not {join['hdus']}.")
+    if "best" in join and not changes.get("unique", preset.unique):
+        raise ValueError("join.best chooses among the rows of a star: give join.unique, too.")
     if "missing" in sections[""]:
         changes["missing"] = tuple(sections[""]["missing"])
-    columns = dict(preset.columns) | sections.get("columns", {})
-    return replace(preset, columns=columns, **changes)
+    return replace(preset, columns=_roles(preset, sections.get("columns", {})), **changes)
+
+
+def _roles(preset: Preset, given: Mapping[str, str]) -> dict[str, str]:
+    """The preset's columns with the user's, whose observables have no error of the preset's."""
+    for role, name in given.items():
+        if not name and not observables_of(role):
+            raise ValueError(f"columns.{role} must not be empty.")
+    moved = {role for role, name in given.items() if name != preset.column(role)}
+    own = {k: v for k, v in preset.columns.items() if moved.isdisjoint(observables_of(k))}
+    columns = own | dict(given)
+    used = {columns.get(role, role): role for role in NEEDED}
+    for role, name in columns.items():
+        if name and used.setdefault(name, role) != role:
+            raise ValueError(
+                f"columns.{role} must be another column than that of {used[name]}, {name!r}."
+            )
+    return columns
 
 
 def _scatter(given: float | str) -> float | str | None:
@@ -216,6 +269,8 @@ def _scatter(given: float | str) -> float | str | None:
         raise ValueError(
             f"label.scatter must be 'local', 'global' or a number, but {given!r} was given."
         )
+    if not 0 <= given < LARGEST:
+        raise ValueError(f"label.scatter must be from 0 to {LARGEST:,}, but {given} was given.")
     return given
 
 
@@ -258,7 +313,8 @@ def _frame(sections: dict, preset: Preset) -> Frame:
     frame = _choice("frame.preset", entries.pop("preset", usual), FRAMES)
     units = SCHEMA["frame"]
     values = {k: _value(f"frame.{k}", v, units[k]) for k, v in entries.items()}
-    return replace(frame, name=f"{frame.name}, changed", **values) if values else frame
+    with _keys_of("frame", {}):
+        return replace(frame, name=f"{frame.name}, changed", **values) if values else frame
 
 
 def _value(where: str, value, kind):
@@ -277,21 +333,36 @@ def _selection(sections: dict, preset: Preset) -> Selection:
     base = _choice("selection.preset", name, SELECTIONS)
     kinds = SCHEMA["selection"]
     values = {k: _value(f"selection.{k}", v, kinds[k]) for k, v in entries.items()}
-    curve = {"v_circ": "v0", "v_circ_slope": "slope", "v_circ_radius": "R_ref", "v_circ_at": "at"}
-    changes = {new: values.pop(old) for old, new in curve.items() if old in values}
-    if changes:
-        values["rotation"] = replace(base.rotation, **changes)
+    changes = {new: values.pop(old) for old, new in CURVE.items() if old in values}
     if "ranges" in sections:
         values["ranges"] = dict(base.ranges) | {
             k: _range(k, v) for k, v in sections["ranges"].items()
         }
-    return selection(name, **values)
+    with _keys_of("selection", {new: old for old, new in CURVE.items()}):
+        if changes:
+            values["rotation"] = replace(base.rotation, **changes)
+        return selection(name, **values)
+
+
+@contextmanager
+def _keys_of(section: str, names: Mapping[str, str]) -> Iterator[None]:
+    """Errors that begin with the name of a parameter begin with its key in a section instead."""
+    try:
+        yield
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise type(error)(f"{section}.{names.get(name, name)} {rest}") from None
 
 
 def _range(name: str, limits: object) -> tuple[float, float]:
     if isinstance(limits, list | tuple) and len(limits) == 2:
-        if all(isinstance(x, int | float) for x in limits):
-            return float(limits[0]), float(limits[1])
+        if all(type(x) is float or (type(x) is int and abs(x) < 2**63) for x in limits):
+            low, high = map(float, limits)
+            if not low < high:
+                raise ValueError(
+                    f"ranges.{name} must be [low, high] with low < high, but is {limits!r}."
+                )
+            return low, high
     raise ValueError(f"ranges.{name} must be a list of two numbers, but is {limits!r}.")
 
 

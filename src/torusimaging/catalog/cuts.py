@@ -20,9 +20,11 @@ class CutFlow:
     """The steps from a file's rows to a sample, in order.
 
     A step that adds rows (a join of one row with several) has a negative number removed.
+    `remarks` are sentences about what no cut removed and is worth a look.
     """
 
     steps: list[Step] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def start(self, name: str, rows: int) -> None:
         """Begin with `rows` rows."""
@@ -62,4 +64,4 @@ class CutFlow:
         width = max((len(step.name) for step in self.steps), default=0)
         lines = [f"{'cut':<{width}}  {'removed':>9}  {'left':>9}"]
         lines += [f"{s.name:<{width}}  {s.removed:>9,}  {s.left:>9,}" for s in self.steps]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import astropy.units as u
 import numpy as np
 
+from ..data.formats import filled
 from ..units import internal
 from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_observables
 
@@ -68,10 +69,15 @@ def vertical_errors(
     Raises `UnitError` for missing or wrong units and ``ValueError`` for a missing error, an
     unknown name or coefficients outside [-1, 1].
     """
+    if not isinstance(frame, Frame):
+        raise ValueError(f"frame must be a Frame, such as FRAMES['tutorial'], not {frame!r}.")
+    for what, given in (("errors", errors), ("correlations", correlations or {})):
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{what} must be columns by name, but {given!r} was given.")
     parallax = is_parallax(distance)
     names = [n if n != "parallax" or parallax else "distance" for n in OBSERVABLES]
     sigma = _sigmas(names, errors, np.size(ra))
-    rho = _correlations(names, correlations or {})
+    rho = _correlations(names, correlations or {}, np.size(ra))
     matrix, _ = frame.affine
     columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
@@ -116,7 +122,11 @@ def _sigmas(names: list[str], errors: Mapping, n: int) -> np.ndarray:
     rows = []
     for name in names:
         if name in errors:
-            rows.append(np.broadcast_to(internal(errors[name], UNITS[name], f"{name} error"), n))
+            rows.append(
+                _one_a_star(
+                    internal(errors[name], UNITS[name], f"{name} error"), n, f"the error of {name}"
+                )
+            )
         elif name in ("ra", "dec"):
             rows.append(np.zeros(n))
         else:
@@ -128,7 +138,15 @@ def _sigmas(names: list[str], errors: Mapping, n: int) -> np.ndarray:
     return sigma
 
 
-def _correlations(names: list[str], correlations: Mapping) -> dict[tuple[int, int], np.ndarray]:
+def _one_a_star(values: np.ndarray, n: int, name: str) -> np.ndarray:
+    if np.size(values) not in (1, n):
+        raise ValueError(f"{name} must be one a star, {n}, not {np.size(values)}.")
+    return np.broadcast_to(np.ravel(values), n)
+
+
+def _correlations(
+    names: list[str], correlations: Mapping, n: int
+) -> dict[tuple[int, int], np.ndarray]:
     known = {
         f"{names[i]}_{names[j]}_corr": (i, j)
         for i in range(len(names))
@@ -138,7 +156,7 @@ def _correlations(names: list[str], correlations: Mapping) -> dict[tuple[int, in
     for name, values in correlations.items():
         if name not in known:
             raise ValueError(f"correlations has no use for {name!r} (known: {', '.join(known)}).")
-        values = np.asarray(values, dtype=float)
+        values = _one_a_star(np.asarray(filled(values, name)), n, name)
         if np.any(np.abs(values) > 1):
             raise ValueError(f"{name} must lie between -1 and 1, but does not.")
         out[known[name]] = values

@@ -195,20 +195,20 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
     """
     if np.ma.getmaskarray(values).any():
         values = filled(values, flag)
-    values = np.asarray(values)
+    values = np.atleast_1d(values)
     if values.dtype.kind == "f":
         bad = ~(np.isfinite(values) & (values == np.trunc(values)))
         if bad.any():
             raise ValueError(
                 f"{flag} must hold whole numbers, but is missing or broken for {bad.sum()} of "
-                f"{bad.size} stars: leave those stars out."
+                f"{bad.size} stars (the first: {values[bad][0]:g}): leave those stars out."
             )
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
-        raise ValueError(f"{flag} must hold whole numbers, not {values.dtype}.")
+        raise ValueError(f"{flag} must hold whole numbers, but holds text, such as {values[:1]}.")
     if isinstance(bits, str) and bits == ANY:
         return values != 0
-    if isinstance(bits, str):
+    if isinstance(bits, str) or not isinstance(bits, Iterable):
         raise ValueError(f"the bits of {flag} must be a list or 'any', not {bits!r}.")
     mask = 0
     for name in bits:

@@ -66,6 +66,10 @@ class Frame:
                 wanted = "three finite speeds" if shape else "one finite value"
                 raise ValueError(f"{name} must be {wanted}, but {getattr(self, name)} was given.")
             object.__setattr__(self, name, value * unit)
+        if not abs(self.galcen_dec.to_value(u.deg)) <= 90:
+            raise ValueError(
+                f"galcen_dec must lie between -90 and 90 deg, but {self.galcen_dec} was given."
+            )
         if not self.R0.value > 0 or abs(self.z_sun.to_value(u.kpc)) >= self.R0.value:
             raise ValueError(
                 f"R0 must be positive and larger than |z_sun|, but R0 = {self.R0} and z_sun = "
@@ -105,6 +109,8 @@ class Frame:
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> "Frame":
         """The frame that `as_dict` wrote down."""
+        if missing := {"R0", "v_sun"} - set(values):
+            raise ValueError(f"a frame must have {', '.join(sorted(missing))}, but has not.")
         own = {k: u.Quantity(v) for k, v in values.items() if k not in ("name", "v_sun")}
         parts = values["v_sun"].strip("() kms/").split(",")
         speeds = [float(part) for part in parts] * KMS
@@ -221,6 +227,8 @@ def to_galactocentric(
 
     Raises `UnitError` for missing or wrong units and ``ValueError`` for unequal lengths.
     """
+    if not isinstance(frame, Frame):
+        raise ValueError(f"frame must be a Frame, such as FRAMES['tutorial'], not {frame!r}.")
     columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
     matrix, offset = frame.affine

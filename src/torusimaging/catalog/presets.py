@@ -8,15 +8,17 @@ differs in a file is reported with the nearest one that the file has.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from types import MappingProxyType
 
-from ..data.plane import MISSING
-from .errors import correlation_names
+from ..data.missing import MISSING
+from .errors import OBSERVABLES, correlation_names
 
 # What a star needs; the errors and correlations below are used where the files have them.
 NEEDED = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 ERRORS = ("parallax_error", "pmra_error", "pmdec_error", "radial_velocity_error")
 OPTIONAL = ("ra_error", "dec_error", *correlation_names())
+CORRELATIONS = dict(zip(correlation_names(), combinations(OBSERVABLES[:5], 2), strict=True))
 UNITS: Mapping[str, str] = MappingProxyType(
     {
         "ra": "deg",
@@ -37,6 +39,13 @@ UNITS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def observables_of(role: str) -> tuple[str, ...]:
+    """The observables that an error or a correlation is of; none for other roles."""
+    if role.endswith("_error"):
+        return (role.removesuffix("_error"),)
+    return CORRELATIONS.get(role, ())
+
+
 @dataclass(frozen=True)
 class Preset:
     """A survey's files and columns.
@@ -45,11 +54,11 @@ class Preset:
     ----------
     name, title : its name here and in words
     files : the names of its files, in the order in which they are given
-    hdus : the HDU of the table in each, None for the first table
+    hdus : the HDU of the table in each, a number or a name, None for the first table
     keys : the column of each file by which they are joined; empty for one file
     unique : the column that names a star once in the sample
     best : of a star's rows that with the highest value here is kept
-    columns : column by role, where it is not the role's name
+    columns : column by role, where it is not the role's name; "" where there is none
     label : the default label and its error, columns
     missing : values that stand for a missing one
     flags : the flags cut by default, as in `torusimaging.catalog.flags`
@@ -63,7 +72,7 @@ class Preset:
     name: str
     title: str
     files: tuple[str, ...] = ()
-    hdus: tuple[int | None, ...] = ()
+    hdus: tuple[int | str | None, ...] = ()
     keys: tuple[str, ...] = ()
     unique: str | None = None
     best: str | None = None
@@ -80,8 +89,19 @@ class Preset:
     where: str = ""
 
     def column(self, role: str) -> str:
-        """The column of a role."""
-        return self.columns.get(role, role)
+        """The column of a role, "" for none.
+
+        An error or a correlation is that of the columns called as their roles are: where the
+        observable is another column, it has an error only where `columns` names one.
+        """
+        moved = any(self.columns.get(name, name) != name for name in observables_of(role))
+        return self.columns.get(role, "" if moved else role)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns of all roles that are not called as their roles are, "" for none."""
+        none = {role: "" for role in (*UNITS, *OPTIONAL) if not self.column(role)}
+        return dict(self.columns) | none
 
 
 APOGEE_DR17 = Preset(

@@ -12,8 +12,9 @@ from astropy.table import Table
 from ..data.binning import get_binned_label
 from ..units import UnitError
 from .config import Config, read_config
+from .doubts import doubts
 from .errors import VerticalErrors, correlation_names, vertical_errors
-from .frames import Frame, Galactocentric, to_galactocentric
+from .frames import KMS, Frame, Galactocentric, to_galactocentric
 from .stars import Stars, as_floats
 from .tables import Request, read_stars
 
@@ -90,10 +91,13 @@ class Sample:
             f"pixels; scatter of {self.config.label[0]}: {np.mean(self.binned['s']):.4f}"
         ]
         if self.errors is None:
-            lines.append("no errors of z and v_z: the catalogue lacks those of its observables")
+            lacking = [name for name in _measured(self.stars) if not _has_error(self.stars, name)]
+            lines.append(_without_errors(self.stars, lacking, "no errors of z and v_z"))
         else:
             z, v_z = np.nanmedian(self.errors.z), np.nanmedian(self.errors.v_z)
             lines.append(f"median errors: z {z.to(u.pc):.1f}, v_z {v_z:.2f}")
+        if n := len(self.flow.remarks):
+            lines.append(f"worth a look: the note{'s' * (n > 1)} below the cuts")
         return "\n".join([*lines, f"frame {self.frame}"])
 
     @property
@@ -103,6 +107,7 @@ class Sample:
             "frame": self.frame.as_dict(),
             "config": dict(self.config.tree),
             "cut_flow": [[s.name, s.removed, s.left] for s in self.flow],
+            "remarks": list(self.flow.remarks),
             "label": list(self.config.label),
             "version": metadata.version("orbital-torus-imaging"),
         }
@@ -125,8 +130,12 @@ def load(
     radial velocity measured; cuts on columns, volume and orbits; a finite label; and a label
     error that is finite and not negative.
 
+    Values that no star has, such as speeds beyond 3,000 km/s, are no reason to leave a star out,
+    but remarks of the cut flow.
+
     Raises ``FileNotFoundError``, ``ValueError`` and `UnitError` as `read_config` and `read_stars`
-    do, and ``ValueError`` where no star is left, naming the cut.
+    do, and ``ValueError`` where no star is left, naming the cut, and where the stars that are left
+    make no map.
     """
     config = config if isinstance(config, Config) else read_config(config)
     progress("reading")
@@ -144,10 +153,36 @@ def load(
     errors = _errors(stars, config.frame)
     progress("binning")
     label, label_err = (None if c is None else as_floats(stars.columns, c) for c in config.label)
-    binned = get_binned_label(
-        places.z, places.v_z, label, dict(config.bins), label_err=label_err, s=config.scatter
-    )
+    stars.flow.remarks += doubts(stars, places, config.label, config.preset.unique)
+    binned = _binned(config, stars.flow, places, label, label_err)
     return Sample(stars, places, errors, label, label_err, binned, config)
+
+
+def _binned(config: Config, flow, places: Galactocentric, label, label_err) -> dict:
+    """The map; where there is none, the reason in the words of the configuration."""
+    bins, first = dict(config.bins), flow.steps[0]
+    try:
+        return get_binned_label(
+            places.z, places.v_z, label, bins, label_err=label_err, s=config.scatter
+        )
+    except ValueError as error:
+        edges = (bins["pos"].to(u.kpc), bins["vel"].to(KMS))
+        values = (places.z.to_value(u.kpc), places.v_z.to_value(KMS))
+        counts = np.histogram2d(*values, [edge.value for edge in edges])[0]
+        left = f"of {first.left:,} {first.name} the cuts left {flow.steps[-1].left:,} stars"
+        if not counts.any():
+            reach = " and ".join(f"{edge[-1]:g}" for edge in edges)
+            raise ValueError(
+                f"no star is inside the bins: {left}, none of them within bins.z_max and "
+                f"bins.vz_max, {reach}."
+            ) from None
+        if not counts.max() > 1 and not isinstance(config.scatter, float | int):
+            raise ValueError(
+                f"label.scatter cannot be estimated: {left}, {int(counts.sum()):,} of them inside "
+                "the bins, no two in one pixel; give label.scatter a number, or make the pixels "
+                "larger, bins.n_z and bins.n_vz."
+            ) from None
+        raise ValueError(f"the stars cannot be binned ({left}): {error}") from None
 
 
 def measured(
@@ -163,6 +198,9 @@ def measured(
     yield "ra and dec measured", np.isfinite(stars.values("ra")) & near
     yield f"{stars.distance} > 0", stars.values(stars.distance) > 0
     if parallax_over_error is not None:
+        if not stars.has("parallax_error"):
+            what = "selection.parallax_over_error needs the parallaxes' errors"
+            raise ValueError(f"{_without_errors(stars, ['parallax'], what)}.")
         ratio = stars.values("parallax") / stars.values("parallax_error")
         yield f"parallax / error >= {parallax_over_error:g}", ratio >= parallax_over_error
     for name in ("pmra", "pmdec"):
@@ -196,8 +234,15 @@ def _label_error(stars: Stars, label: str, error: str) -> np.ndarray:
 def _request(config: Config) -> Request:
     needed = [*config.flags, *config.selection.columns]
     if config.selection.parallax_over_error is not None:
-        needed += [config.preset.column(role) for role in ("parallax", "parallax_error")]
-    return Request(config.preset, config.label, tuple(dict.fromkeys(needed)), config.units)
+        roles = [config.preset.column(role) for role in ("parallax", "parallax_error")]
+        needed += [name for name in roles if name]
+    return Request(
+        config.preset,
+        config.label,
+        tuple(dict.fromkeys(needed)),
+        config.units,
+        tuple(config.flags),
+    )
 
 
 def _observables(stars: Stars) -> list[u.Quantity]:
@@ -205,11 +250,26 @@ def _observables(stars: Stars) -> list[u.Quantity]:
     return [stars.quantity(name) for name in names]
 
 
+def _measured(stars: Stars) -> tuple[str, ...]:
+    """The observables whose errors make those of z and v_z."""
+    return stars.distance, "pmra", "pmdec", "radial_velocity"
+
+
+def _has_error(stars: Stars, name: str) -> bool:
+    return stars.has(f"{name}_error")
+
+
+def _without_errors(stars: Stars, lacking: list[str], what: str) -> str:
+    """A sentence about errors that the catalogue does not have."""
+    columns = ", ".join(f"'{stars.roles.get(name, name)}'" for name in lacking)
+    keys = ", ".join(f'{name}_error = "..."' for name in lacking)
+    return f"{what}: those of {columns} are not known; [columns] names them, {keys}"
+
+
 def _errors(stars: Stars, frame: Frame) -> VerticalErrors | None:
     """Errors of z and v_z where the catalogue has those of the observables."""
-    distance = stars.distance
-    needed = (distance, "pmra", "pmdec", "radial_velocity")
-    if not all(stars.has(f"{name}_error") for name in needed):
+    distance, needed = stars.distance, _measured(stars)
+    if not all(_has_error(stars, name) for name in needed):
         return None
     names = [*(name for name in ("ra", "dec") if stars.has(f"{name}_error")), *needed]
     errors = {name: stars.quantity(f"{name}_error") for name in names}

@@ -7,6 +7,7 @@ the radius of the circular orbit with the star's angular momentum solves R_g v_c
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from types import MappingProxyType
 
 import astropy.units as u
@@ -40,10 +41,11 @@ class RotationCurve:
     at: str = "guiding"
 
     def __post_init__(self):
-        if not internal(self.v0, KMS, "v0") > 0:
-            raise ValueError(f"v0 must be positive, but {self.v0} was given.")
-        internal(self.slope, SLOPE, "slope")
-        internal(self.R_ref, u.kpc, "R_ref")
+        _positive(self.v0, KMS, "v0")
+        for name, unit in (("slope", SLOPE), ("R_ref", u.kpc)):
+            value = internal(getattr(self, name), unit, name)
+            if value.ndim or not np.isfinite(value):
+                raise ValueError(f"{name} must be one finite value, not {getattr(self, name)}.")
         if self.at not in ("guiding", "star"):
             raise ValueError(f"at must be 'guiding' or 'star', but {self.at!r} was given.")
 
@@ -119,17 +121,25 @@ class Selection:
             _positive(getattr(self, name), KMS, name)
         for name in ("R", "R_g"):
             object.__setattr__(self, name, _length_range(getattr(self, name), name))
+        for name in ("parallax_over_error", "Lz_spread"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and 0 < value < np.inf):
+                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+        if not isinstance(self.rotation, RotationCurve):
+            raise ValueError(f"rotation must be a RotationCurve, not {self.rotation!r}.")
+        if not isinstance(self.ranges, Mapping):
+            raise ValueError(f"ranges must be (low, high) by column, not {self.ranges!r}.")
         for name, limits in self.ranges.items():
-            if len(limits) != 2 or not limits[0] < limits[1]:
-                raise ValueError(
-                    f"the range of {name} must be (low, high), but {tuple(limits)} was given."
-                )
+            if not _are_numbers(limits, 2) or not limits[0] < limits[1]:
+                raise ValueError(f"the range of {name} must be (low, high), not {limits!r}.")
         if (self.Lz_spread is None) != (self.Lz_radius is None):
             raise ValueError("Lz_spread and Lz_radius must be given together.")
         if self.polygon is not None:
-            if len(self.polygon) < 3 or any(len(vertex) != 2 for vertex in self.polygon):
-                raise ValueError("polygon must have three or more vertices (x, y).")
-            if len(self.polygon_columns) != 2:
+            vertices = self.polygon if np.iterable(self.polygon) else ()
+            good = all(_are_numbers(x, 2) and np.all(np.isfinite(x)) for x in vertices)
+            if not good or len(vertices) < 3:
+                raise ValueError("polygon must have three or more vertices (x, y), finite numbers.")
+            if isinstance(self.polygon_columns, str) or len(self.polygon_columns) != 2:
                 raise ValueError(
                     f"polygon_columns must be two columns, not {self.polygon_columns}."
                 )
@@ -208,8 +218,17 @@ def _length_range(limits, name: str) -> tuple[u.Quantity, u.Quantity] | None:
 
 
 def _positive(value: u.Quantity | None, unit: u.UnitBase, name: str) -> None:
-    if value is not None and not internal(value, unit, name) > 0:
+    if value is None:
+        return
+    plain = internal(value, unit, name)
+    if plain.ndim or not plain > 0:
         raise ValueError(f"{name} must be positive, but {value} was given.")
+
+
+def _are_numbers(values: object, n: int) -> bool:
+    if not isinstance(values, Sequence | np.ndarray) or len(values) != n:
+        return False
+    return all(isinstance(x, Real) for x in values)
 
 
 # The published tutorial: R within 1 kpc of R0 = 8.3 kpc.
@@ -274,7 +293,7 @@ def selection(name: str, **changes) -> Selection:
 
     Raises ``ValueError`` for an unknown name or parameter.
     """
-    if name not in SELECTIONS:
+    if not isinstance(name, str) or name not in SELECTIONS:
         raise ValueError(f"there is no selection {name!r} (known: {', '.join(SELECTIONS)}).")
     try:
         return replace(SELECTIONS[name], **changes)

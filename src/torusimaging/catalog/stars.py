@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Column, MaskedColumn, Table
 
 from ..data.formats import filled
 from .cuts import CutFlow
 from .flags import ANY, is_set
+from .join import EXACT
 
 
 @dataclass
@@ -18,9 +19,10 @@ class Stars:
 
     Attributes
     ----------
-    columns : arrays by the survey's names, shape (n_stars,); missing numbers are NaN
+    columns : arrays by the survey's names, shape (n_stars,); missing numbers are NaN, but masked
+        among flags and among whole numbers that fractions do not hold
     units : units by name, of the columns that have one
-    roles : the column of each role, such as {"radial_velocity": "VHELIO_AVG"}
+    roles : the column of each role, such as {"radial_velocity": "VHELIO_AVG"}; "" for none
     flow : the steps that led to these rows
     """
 
@@ -63,26 +65,51 @@ class Stars:
             self.flow.count(name, np.count_nonzero(alive))
         kept = np.flatnonzero(alive)
         if kept.size != alive.size:
-            self.columns = {k: v[kept] for k, v in self.columns.items()}
+            self.columns = {k: _unmasked(v[kept]) for k, v in self.columns.items()}
         return kept
 
     def flag_cuts(self, flags: Mapping) -> Iterator[tuple[str, np.ndarray]]:
-        """One cut for each bit of `flags`, lists of bits (or "any") by column, for `apply`."""
+        """One cut for each bit of `flags`, lists of bits (or "any") by column, for `apply`.
+
+        Where stars have no flag these are a cut of their own: they are not known to be clean.
+        """
         for flag, bits in flags.items():
+            values = self.columns[flag]
+            unknown = np.ma.getmaskarray(values)
+            if values.dtype.kind == "f":
+                unknown = unknown | np.isnan(values)
+            if unknown.any():
+                yield f"{flag} known", ~unknown
+                values = np.where(unknown, values.dtype.type(0), np.ma.getdata(values))
             for bit in [ANY] if isinstance(bits, str) else bits:
                 chosen = bit if bit == ANY else [bit]
-                yield f"{flag} {bit}", ~is_set(flag, self.columns[flag], chosen)
+                yield f"{flag} {bit}", ~is_set(flag, values, chosen)
 
     @property
     def table(self) -> Table:
         """The stars as an Astropy table, which ``pyia.GaiaData`` takes as it is.
 
-        Columns are not masked, because ``pyia`` cannot use masks: missing numbers are NaN.
+        Columns are not masked, because ``pyia`` cannot use masks: missing numbers are NaN, except
+        among whole numbers that fractions do not hold.
         """
-        return Table(
-            [Column(v, name=k, unit=self.units.get(k)) for k, v in self.columns.items()],
-            copy=False,
-        )
+        table = Table()
+        for name, values in self.columns.items():
+            kind = Column
+            if np.ma.is_masked(values):
+                fractions = np.ma.filled(values.astype(float), np.nan)
+                if np.any(np.abs(fractions) >= EXACT):
+                    kind = MaskedColumn
+                else:
+                    values = fractions
+            table.add_column(
+                kind(_unmasked(values), name=name, unit=self.units.get(name)), copy=False
+            )
+        return table
+
+
+def _unmasked(values: np.ndarray) -> np.ndarray:
+    """A plain array where no value is masked."""
+    return values if np.ma.is_masked(values) else np.asarray(values)
 
 
 def as_floats(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from .config import FLAGS
 from .frames import FRAMES
-from .presets import PRESETS, UNITS, Preset
+from .presets import PRESETS, UNITS, Preset, observables_of
 from .selection import SELECTIONS, Selection
 
 EXAMPLE = "  # an example; default: none"
@@ -15,7 +15,7 @@ def template(name: str = "apogee-dr17") -> str:
 
     Raises ``ValueError`` for an unknown preset.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"there is no preset {name!r} (known: {', '.join(PRESETS)}).")
     preset = PRESETS[name]
     return "\n".join(
@@ -46,12 +46,17 @@ def _texts(values) -> str:
 
 def _columns(preset: Preset) -> list[str]:
     if preset.units:
-        return []
+        hdus = f"# hdus = [{_texts(preset.hdus)}]  # each file's table, by number or name (EXTNAME)"
+        return ["", "[join]", hdus]
     lines = ["", "[columns]  # the file's name for each, where it differs; distance for parallax"]
-    lines += [f'{role} = "{role}"' for role in UNITS if "distance" not in role]
+    known = [role for role in UNITS if "distance" not in role]
+    # As comments, lest the error of a column stay when that is changed to another.
+    lines += [f'{"# " * bool(observables_of(role))}{role} = "{role}"' for role in known]
     lines += ["", "[units]  # of columns whose file has none"]
     lines += [f'# parallax = "mas"{EXAMPLE}', "", "[join]"]
-    return [*lines, f'# unique = "source_id"{EXAMPLE}', f'# best = "snr"{EXAMPLE}']
+    lines += [f'# unique = "source_id"{EXAMPLE}', f'# best = "snr"{EXAMPLE}']
+    lines += [f'# keys = ["source_id", "sid"]{EXAMPLE}; of two files, the column of each']
+    return [*lines, f"# hdus = [1, 2]{EXAMPLE}; each file's table, by number or name (EXTNAME)"]
 
 
 def _label(preset: Preset) -> list[str]:

@@ -1,22 +1,24 @@
 """A survey mock in the two FITS files of APOGEE DR17 x Gaia DR3, with the fate of every star known.
 
-The stars' heights, vertical velocities and labels are those of an exact steady state
-(`draw_stars`); radii, azimuths and in-plane velocities are those of a disc.  Each star has at most
-one fault, so that the number each cut must remove does not depend on the cuts' order.  The sky
-coordinates come from Astropy's own transformation.
+The stars' heights, vertical velocities and labels are those of an exact steady state, as
+`draw_stars` has them; radii, azimuths and in-plane velocities are those of a disc.  Each star has
+at most one fault, so that the number each cut must remove does not depend on the cuts' order.  The
+sky coordinates come from Astropy's own transformation.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 
+from ..reading import as_path
 from .apogee_files import ALLSTAR_FILE, GAIA_FILE, split_rows, write_allstar, write_gaia
 from .potential1d import Potential1D
-from .survey import draw_stars
+from .survey import MockSurvey, checked_count, draw_stars, streams, tanh_label
 
 KMS = u.km / u.s
 R0, Z_SUN, V_SUN = 8.3 * u.kpc, 20.8 * u.pc, (12.9, 245.6, 7.78) * KMS
@@ -33,6 +35,10 @@ BITS: Mapping[str, tuple[int, ...]] = {
 }
 HIGHEST = {"ASPCAPFLAG": 41, "STARFLAG": 25, "APOGEE_TARGET1": 30, "APOGEE_TARGET2": 22}
 CLUSTERS = 62  # bits of MEMBERFLAG
+SCATTER = 0.06  # of the label, intrinsic
+# Parameters of the spectrum: their range, and their error at a signal to noise of 100.
+PARAMETERS = {"TEFF": (3800.0, 5300.0, 40.0), "LOGG": (1.0, 3.6, 0.05)}
+FE_H = (-0.15, 0.25, 0.012)  # mean, spread and that error
 FAULTS = ("parallax", "velocity", "proper motion", "label", "R", "y", "dR", "vR")
 
 
@@ -91,25 +97,32 @@ def write_apogee(
     potential, sun : the true potential and the midplane's place, as in `draw_stars`
 
     The files have the survey's column names and types, among them vectors and text that no cut
-    needs; stars observed twice (with a wrong label in the row of lower SNR), stars in only one of
-    the files, and harmless flags.  The same arguments give the same bytes.
+    needs; stars observed twice (their second spectrum has its own noise and, mostly, half the SNR
+    and twice the errors), stars in only one of the files, and harmless flags.  Every value is a
+    true one with noise of its stated error.  The same arguments give the same bytes.
 
     Raises ``ValueError`` for a small n or a contamination outside [0, 1], and ``OSError`` where
     the folder cannot be written.
     """
+    n = checked_count(n)
     if n < 100:
         raise ValueError(f"n must be at least 100 stars, but {n} was given.")
-    if not 0 <= contamination <= 1:
-        raise ValueError(f"contamination must lie between 0 and 1, not {contamination}.")
-    folder = Path(folder)
-    rng = np.random.default_rng([seed, 7])
-    survey = draw_stars(n, potential, seed, "survey", sun=sun)
-    fates = _fates(rng, n, contamination)
-    columns = _columns(rng, survey, fates)
-    _observe(rng, columns, survey, fates)
-    allstar, gaia, rows = split_rows(rng, columns)
-    write_allstar(folder / ALLSTAR_FILE, allstar, seed)
-    write_gaia(folder / GAIA_FILE, gaia)
+    if not isinstance(contamination, Real) or not 0 <= contamination <= 1:
+        raise ValueError(f"contamination must lie between 0 and 1, not {contamination!r}.")
+    folder = as_path(folder, "folder", "be a path")
+    first, *others = streams(seed, "apogee").spawn(6)
+    fate_rng, rng, sky_rng, row_rng, file_rng = (np.random.default_rng(s) for s in others)
+    star_seed = int(first.generate_state(1, np.uint64)[0])
+    survey = draw_stars(n, potential, star_seed, "survey", sun=sun, label_scatter=SCATTER)
+    fates = _fates(fate_rng, n, contamination)
+    spectra = _Spectra.draw(rng, survey)
+    columns = _columns(rng, spectra, survey, fates)
+    _observe(sky_rng, columns, survey, fates)
+    allstar, gaia, rows = split_rows(
+        row_rng, columns, lambda *a: _again(row_rng, spectra, columns, *a)
+    )
+    write_allstar(folder / ALLSTAR_FILE, allstar, file_rng)
+    write_gaia(folder / GAIA_FILE, gaia, file_rng)
     good = np.array([fate is None for fate in fates])
     order = np.argsort(columns["source_id"][good])
     return MockApogee(
@@ -144,18 +157,73 @@ def _has(fates: list, fault: object) -> np.ndarray:
     return np.array([fate == fault for fate in fates])
 
 
-def _columns(rng: np.random.Generator, survey, fates: list) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class _Spectra:
+    """What spectra measure: true values and errors of each star, by column, shape (n_stars,)."""
+
+    true: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
+    snr: np.ndarray
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, survey: MockSurvey) -> "_Spectra":
+        n = len(survey)
+        snr = rng.lognormal(4.8, 0.5, n)
+        true = {k: rng.uniform(low, high, n) for k, (low, high, _) in PARAMETERS.items()}
+        errors = {k: error * 100 / snr for k, (*_, error) in PARAMETERS.items()}
+        mean, spread, error = FE_H
+        true["FE_H"], errors["FE_H"] = rng.normal(mean, spread, n), error * 100 / snr
+        true["MG_FE"], errors["MG_FE"] = _true_label(rng, survey), survey.label_err
+        return cls(true, errors, snr)
+
+    def observe(self, rng: np.random.Generator, rows, factor: float) -> dict[str, np.ndarray]:
+        """Another spectrum of the stars `rows`, with `factor` times the errors."""
+        out = {"SNR": self.snr[rows] / factor}
+        for name, true in self.true.items():
+            error = factor * self.errors[name][rows]
+            out[name] = true[rows] + error * rng.standard_normal(error.size)
+            out[f"{name}_ERR"] = error
+        return {name: values.astype("f4") for name, values in out.items()}
+
+
+def _true_label(rng: np.random.Generator, survey: MockSurvey) -> np.ndarray:
+    """Labels without measurement errors, drawn from what the observed ones leave possible."""
+    mean = tanh_label(survey.J.to_value(u.kpc**2 / u.Myr))
+    weight = SCATTER**2 / (SCATTER**2 + survey.label_err**2)
+    spread = np.sqrt(weight) * survey.label_err
+    return mean + weight * (survey.label - mean) + spread * rng.standard_normal(len(survey))
+
+
+def _again(
+    rng: np.random.Generator, spectra: _Spectra, columns: dict, rows: np.ndarray, factor: float
+) -> dict[str, np.ndarray]:
+    """The second observation of stars: what the first lacks, it lacks too; no fate changes."""
+    first = {name: values[rows] for name, values in columns.items()}
+    out = spectra.observe(rng, rows, factor)
+    for name in ("MG_FE", "MG_FE_ERR"):
+        out[name] = np.where(np.isfinite(first[name]), out[name], first[name])
+    velocity, error = first["radial_velocity"], factor * first["radial_velocity_error"]
+    # From one noisy velocity to another of the same star.
+    noise = rng.normal(0, np.hypot(error, first["radial_velocity_error"]))
+    moved = (velocity + noise).astype("f4").astype(float)
+    same = np.all(_inside(first | {"radial_velocity": moved}) == _inside(first), axis=0)
+    known = np.isfinite(velocity) & (velocity != -9999)
+    out["radial_velocity"] = np.where(known & same, moved, velocity)
+    out["radial_velocity_error"] = error
+    return out
+
+
+def _columns(
+    rng: np.random.Generator, spectra: _Spectra, survey: MockSurvey, fates: list
+) -> dict[str, np.ndarray]:
     """Names, flags, labels and stellar parameters, one row for each star."""
     n = len(fates)
     out = {
         "source_id": rng.permutation(np.arange(n)) * 7919 + 4_000_000_000_000_000_000,
-        "SNR": rng.lognormal(4.8, 0.5, n).astype("f4"),
-        "TEFF": rng.uniform(3800, 5300, n).astype("f4"),
-        "LOGG": rng.uniform(1.0, 3.6, n).astype("f4"),
-        "FE_H": rng.normal(-0.15, 0.25, n).astype("f4"),
-        "MG_FE": survey.label.astype("f4"),
-        "MG_FE_ERR": survey.label_err.astype("f4"),
+        **spectra.observe(rng, slice(None), 1.0),
     }
+    # The first observation of the label is the one that comes with the star.
+    out["MG_FE"] = survey.label.astype("f4")
     for flag, numbers in BITS.items():
         free = [b for b in range(HIGHEST.get(flag, 30) + 1) if b not in numbers]
         harmless = np.where(rng.random(n) < 0.1, 1 << rng.choice(free, n), 0)

@@ -4,8 +4,10 @@ Names and types follow the survey's data model as public code reads it; the leng
 texts are ours.  Rows are written a block at a time, so that memory stays small for any number.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 
@@ -51,6 +53,16 @@ _INTEGERS = (
     "LOCATION_ID NVISITS RV_FLAG N_COMPONENTS EXTRATARG FE_H_FLAG APOGEE_TARGET1 APOGEE_TARGET2 "
     "APOGEE2_TARGET1 APOGEE2_TARGET2 APOGEE2_TARGET3 APOGEE2_TARGET4"
 ).split()
+# Middles and spreads of columns that no cut needs, and sizes of those that are positive.
+_USUAL = dict.fromkeys("H K IRAC_3_6 IRAC_4_5 WISE_4_5 TARG_4_5".split(), (10.8, 0.8))
+_USUAL |= dict.fromkeys("J WASH_M WASH_T2 DDO51 GAIAEDR3_PHOT_G_MEAN_MAG".split(), (12.0, 0.8))
+_USUAL |= {"MIN_H": (7.0, 0.0), "MAX_H": (13.8, 0.0), "MIN_JK": (0.5, 0.0), "MAX_JK": (1.3, 0.0)}
+_USUAL |= {"RV_TEFF": (4500.0, 300.0), "RV_LOGG": (2.2, 0.5), "MEANFIB": (150.0, 30.0)}
+_POSITIVE = {"GAIAEDR3_R_MED_GEO": 1500.0, "ASPCAP_CHI2": 5.0, "RV_CHI2": 1.5, "VSCATTER": 0.1}
+_POSITIVE |= {"RV_CCFWHM": 100.0, "RV_AUTOFWHM": 70.0, "SIGFIB": 5.0, "FRAC_BADPIX": 0.02}
+_POSITIVE |= {"VMICRO": 1.4, "VMACRO": 4.0, "VSINI": 3.0, "AK_TARG": 0.1, "AK_WISE": 0.1}
+_POSITIVE |= {"FRAC_LOWSNR": 0.02, "FRAC_SIGSKY": 0.05, "SFD_EBV": 0.2}
+_POSITIVE |= {"ELEM_CHI2": 2.0, "ELEMFRAC": 0.5}
 _VECTORS = "X_H X_H_ERR X_M X_M_ERR X_H_SPEC X_M_SPEC ELEM_CHI2 ELEMFRAC".split()
 _UNITS = {
     "RA": "deg",
@@ -81,8 +93,13 @@ _GAIA_REST = (
 ).split()
 
 
-def split_rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dict[str, int]]:
-    """The rows of the two files, in random order, and their numbers."""
+def split_rows(
+    rng: np.random.Generator, columns: dict, again: Callable[[np.ndarray, float], dict]
+) -> tuple[dict, dict, dict[str, int]]:
+    """The rows of the two files, in random order, and their numbers.
+
+    `again` makes the second observation of stars with a multiple of the first one's errors.
+    """
     n = columns["source_id"].size
     one, two = np.arange(n), rng.permutation(n)
     twice, renamed, tied = (two[k : k + m] for k, m in zip(*_shares(n), strict=True))
@@ -90,20 +107,20 @@ def split_rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dic
     # Rows of allStar: the star, and the number in its name; a renamed star has two names.
     star = np.concatenate([one, twice, renamed, tied, only])
     name = np.concatenate([one, twice, n + renamed, tied, 2 * n + np.arange(only.size)])
-    worse = np.repeat(
-        [False, True, True, False, False], [n, *map(len, (twice, renamed, tied, only))]
-    )
-    second = np.arange(star.size) >= n
+    rows = {k: v[star] for k, v in columns.items()}
+    start = n
+    for stars, factor in ((twice, 2.0), (renamed, 2.0), (tied, 1.0), (only, 1.0)):
+        for k, values in (again(stars, factor) if stars.size else {}).items():
+            rows[k][start : start + stars.size] = values
+        start += stars.size
     order = rng.permutation(star.size)
-    # Of two rows with equal SNR the first is kept, so the true one goes there.
+    # Of two rows with equal SNR the first is kept, so the star's own goes there.
     place = np.argsort(order)
     for k, first in zip(range(star.size - only.size - tied.size, star.size), tied, strict=False):
         if place[k] < place[first]:
             order[place[k]], order[place[first]] = first, k
             place[[k, first]] = place[[first, k]]
-    allstar = {k: v[star][order] for k, v in columns.items()}
-    allstar["MG_FE"] = np.where(second[order], 9.0, allstar["MG_FE"])
-    allstar["SNR"] = np.where(worse[order], 0.5 * allstar["SNR"], allstar["SNR"])
+    allstar = {k: v[order] for k, v in rows.items()}
     allstar["APOGEE_ID"] = _names(name[order])
     # Rows of the cross-match: every name once, some twice, and some that allStar lacks.
     extra = rng.integers(0, n, max(1, n // 50))
@@ -114,8 +131,8 @@ def split_rows(rng: np.random.Generator, columns: dict) -> tuple[dict, dict, dic
     gaia = {k: v[star2][order2] for k, v in columns.items()}
     gaia["apogee_id"] = _names(name2[order2])
     joined = n + twice.size + renamed.size + tied.size + 2 * half.size
-    rows = {"allstar": star.size, "gaia": star2.size, "joined": joined, "unique": n}
-    return allstar, gaia, rows
+    sizes = {"allstar": star.size, "gaia": star2.size, "joined": joined, "unique": n}
+    return allstar, gaia, sizes
 
 
 def _shares(n: int) -> tuple[list[int], list[int]]:
@@ -129,29 +146,60 @@ def _names(numbers: np.ndarray) -> np.ndarray:
     return np.char.add(np.char.add(b"2M", text), b"+").astype("S18")
 
 
-def write_allstar(path: Path, columns: dict[str, np.ndarray], seed: int) -> None:
-    """Write the spectroscopic file; columns that are not given hold noise."""
+def write_allstar(path: Path, columns: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+    """Write the spectroscopic file; columns that are not given are made up as `_likely` says."""
     n = columns["APOGEE_ID"].size
     known = dict(columns)
     known |= {"VHELIO_AVG": columns["radial_velocity"], "VERR": columns["radial_velocity_error"]}
     known |= {"GAIAEDR3_SOURCE_ID": columns["source_id"], "RA": columns["ra"]}
-    known |= {"DEC": columns["dec"]}
+    known |= {"DEC": columns["dec"], "SNREV": columns["SNR"], "TEFF_SPEC": columns["TEFF"]}
+    known |= {"LOGG_SPEC": columns["LOGG"], "FE_H_SPEC": columns["FE_H"], "M_H": columns["FE_H"]}
+    known |= {"M_H_ERR": columns["FE_H_ERR"], "MG_FE_SPEC": columns["MG_FE"]}
+    known |= {f"GAIAEDR3_{k.upper()}": columns[k] for k in ("parallax", "pmra", "pmdec")}
+    known |= {"GAIAEDR3_PARALLAX_ERROR": columns["parallax_error"]}
+    known |= dict(zip(("GLON", "GLAT"), _galactic(columns), strict=True))
     dtype = allstar_dtype()
 
     def block(start: int, stop: int) -> np.ndarray:
-        rng = np.random.default_rng([seed, start])
         rows = np.zeros(stop - start, dtype)
         for name in dtype.names or ():
             field = rows.dtype[name]
             if name in known:
                 rows[name] = known[name][start:stop]
             elif field.base.kind == "f":
-                rows[name] = rng.standard_normal((stop - start, *field.shape), dtype="f4")
+                rows[name] = _likely(rng, name, (stop - start, *field.shape))
             elif field.kind == "S":
                 rows[name] = f"{name.lower()}"[: field.itemsize].encode()
+        rows["NVISITS"] = rng.integers(1, 6, stop - start)
+        for name in (*(f"{element}_FE" for element in ELEMENTS if element != "MG"), "ALPHA_M"):
+            # A true value of its own for each star, with noise of the stated error.
+            true = rng.normal(0.02, 0.08, stop - start)
+            rows[name] = true + rows[f"{name}_ERR"] * rng.standard_normal(stop - start)
+            if f"{name}_SPEC" in (dtype.names or ()):
+                rows[f"{name}_SPEC"] = rows[name]
         return rows
 
     _write(path, dtype, n, block, _UNITS)
+
+
+def _likely(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Made-up values: positive where they are errors or sizes, else around a usual value."""
+    if name in _USUAL:
+        middle, spread = _USUAL[name]
+        return middle + spread * rng.standard_normal(shape, dtype="f4")
+    if name.endswith(("_ERR", "_ERROR")) or name in _POSITIVE:
+        return np.float32(_POSITIVE.get(name, 0.03)) * np.exp(
+            np.float32(0.3) * rng.standard_normal(shape, dtype="f4")
+        )
+    return np.float32(0.1) * rng.standard_normal(shape, dtype="f4")
+
+
+def _galactic(columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Galactic longitudes and latitudes in degrees."""
+    import astropy.coordinates as coord
+
+    sky = coord.ICRS(columns["ra"] * u.deg, columns["dec"] * u.deg).transform_to(coord.Galactic())
+    return sky.l.to_value(u.deg), sky.b.to_value(u.deg)
 
 
 def allstar_dtype() -> np.dtype:
@@ -170,8 +218,11 @@ def allstar_dtype() -> np.dtype:
     return np.dtype(fields)
 
 
-def write_gaia(path: Path, columns: dict[str, np.ndarray]) -> None:
+def write_gaia(path: Path, columns: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Write the file of Gaia's measurements, by the survey's name of the star."""
+    longitude, latitude = _galactic(columns)
+    # Fainter stars have larger errors, as `parallax_error` has them.
+    magnitude = 11 + 5 * np.log10(columns["parallax_error"] / 0.015)
     fields = [("apogee_id", "S18"), ("source_id", ">i8")]
     fields += [(name, f">{kind}") for name, (kind, _) in _GAIA.items()]
     fields += [(name, ">f4") for name in _GAIA_REST]
@@ -182,8 +233,19 @@ def write_gaia(path: Path, columns: dict[str, np.ndarray]) -> None:
         rows = np.zeros(stop - start, dtype)
         for name, values in known.items():
             rows[name] = values[start:stop]
-        rows["ref_epoch"], rows["ruwe"] = 2016.0, 1.0
-        rows["radial_velocity"] = np.nan
+        part = slice(start, stop)
+        rows["ref_epoch"] = 2016.0
+        rows["ruwe"] = rng.normal(1.0, 0.03, stop - start)
+        rows["l"], rows["b"] = longitude[part], latitude[part]
+        rows["phot_g_mean_mag"] = magnitude[part]
+        rows["bp_rp"] = rng.normal(1.5, 0.2, stop - start)
+        rows["phot_bp_mean_mag"] = rows["phot_g_mean_mag"] + 0.5 * rows["bp_rp"]
+        rows["phot_rp_mean_mag"] = rows["phot_bp_mean_mag"] - rows["bp_rp"]
+        rows["ag_gspphot"] = np.exp(rng.normal(-1.5, 0.5, stop - start))
+        for name, own, error in (("teff", "TEFF", 90), ("logg", "LOGG", 0.2), ("mh", "FE_H", 0.2)):
+            rows[f"{name}_gspphot"] = columns[own][part] + rng.normal(0, error, stop - start)
+        # Gaia's own spectrograph has not measured these stars.
+        rows["radial_velocity"] = rows["radial_velocity_error"] = np.nan
         return rows
 
     units = {name: unit for name, (_, unit) in _GAIA.items() if unit}

@@ -1,7 +1,10 @@
 """Exact one-dimensional galaxies: layers of sech^2 density in a constant dark background."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import astropy.units as u
 import numpy as np
@@ -25,6 +28,28 @@ G = 4.498502151469554e-12
 DENSITY = u.Msun / u.kpc**3
 TINY = 1e-150  # its square is still a normal number
 DIRECT = 5000  # more stars than this are served by a table
+SPEED, ENERGY, FREQUENCY = u.kpc / u.Myr, (u.kpc / u.Myr) ** 2, u.rad / u.Myr
+Method = TypeVar("Method", bound=Callable)
+
+
+def _quantities(out: u.UnitBase, *kinds: u.UnitBase) -> Callable[[Method], Method]:
+    """Let a method of plain arrays take quantities of `kinds`, all or none, and return one."""
+
+    def decorate(method: Method) -> Method:
+        names = list(inspect.signature(method).parameters)[1:]
+
+        @functools.wraps(method)
+        def call(self, *args, **named):
+            given = dict(zip(names, args, strict=False)) | named
+            if not any(isinstance(x, u.Quantity) for x in given.values()):
+                return method(self, *args, **named)
+            units = dict(zip(names, kinds, strict=True))
+            plain = {name: internal(x, units[name], name) for name, x in given.items()}
+            return method(self, **plain) * out
+
+        return cast(Method, call)
+
+    return decorate
 
 
 @dataclass(frozen=True, init=False)
@@ -39,6 +64,9 @@ class Potential1D:
     The orbit methods (`action`, `frequency`, `angle`, `action_of`) use Gauss quadrature to a
     relative 1e-10 for up to 5000 orbits a call, and a table of orbits to 1e-8 (angles: to
     1e-8 rad) for more. Values that are not finite give NaN.
+
+    Methods take quantities and return one; plain numbers are in kpc, Myr and Msun, and so is then
+    what they return.
 
     Parameters
     ----------
@@ -60,6 +88,8 @@ class Potential1D:
     rho_dm: float
 
     def __init__(self, layers: Sequence[tuple] = (), rho_dm: float | u.Quantity = 0.0) -> None:
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise ValueError(f"layers must be pairs (density, height), but {layers!r} was given.")
         pairs = tuple(_checked_layer(layer) for layer in layers)
         dark = _checked_density(rho_dm, "rho_dm")
         if dark + sum(rho for rho, _ in pairs) == 0:
@@ -77,6 +107,7 @@ class Potential1D:
         """The thinnest layer's scale height in kpc; infinite without layers."""
         return min((h for rho, h in self.layers if rho > 0), default=np.inf)
 
+    @_quantities(DENSITY, u.kpc)
     def density(self, z: ArrayLike) -> Array:
         """Mass density at height z (kpc), in Msun/kpc^3."""
         z = np.asarray(z, dtype=float)
@@ -86,10 +117,12 @@ class Potential1D:
             total = total + 4 * rho * decay / (1 + decay) ** 2
         return total
 
+    @_quantities(u.Msun / u.kpc**2, u.kpc)
     def surface_density(self, z: ArrayLike) -> Array:
         """Mass per area between -z and z (kpc), in Msun/kpc^2."""
         return -self.acceleration(z) / (2 * np.pi * G)
 
+    @_quantities(u.kpc / u.Myr**2, u.kpc)
     def acceleration(self, z: ArrayLike) -> Array:
         """Vertical acceleration at height z (kpc), in kpc/Myr^2."""
         z = np.asarray(z, dtype=float)
@@ -98,6 +131,7 @@ class Potential1D:
             total = total + rho * h * np.tanh(z / h)
         return -4 * np.pi * G * total
 
+    @_quantities(ENERGY, u.kpc)
     def potential(self, z: ArrayLike) -> Array:
         """Potential at height z (kpc) above that of the midplane, in kpc^2/Myr^2."""
         z = np.asarray(z, dtype=float)
@@ -106,6 +140,7 @@ class Potential1D:
             total = total + rho * h**2 * _ln_cosh(z / h)
         return 4 * np.pi * G * total
 
+    @_quantities(FREQUENCY, u.kpc, u.kpc)
     def kappa(self, z: ArrayLike, z_max: ArrayLike) -> Array:
         """sqrt(2 [Phi(z_max) - Phi(z)] / (z_max^2 - z^2)) in rad/Myr, without cancellation."""
         z, z_max = np.abs(z, dtype=float), np.asarray(z_max, dtype=float)
@@ -114,6 +149,7 @@ class Potential1D:
             total += 2 * rho * _ln_cosh_slope(z_max / h, z / h)
         return np.sqrt(4 * np.pi * G * total)
 
+    @_quantities(u.kpc, ENERGY)
     def z_max(self, energy: ArrayLike) -> Array:
         """Half-height (kpc) of the orbit of each energy (kpc^2/Myr^2, not negative)."""
         energy = _checked_energy(energy)
@@ -129,6 +165,7 @@ class Potential1D:
                 return z
         raise RuntimeError("z_max did not converge in 100 Newton steps.")
 
+    @_quantities(u.kpc**2 / u.Myr, ENERGY)
     def action(self, energy: ArrayLike) -> Array:
         """J = (2/pi) int_0^zmax sqrt(2 (E - Phi)) dz in kpc^2/Myr (E in kpc^2/Myr^2)."""
         energy = _checked_energy(energy)
@@ -139,6 +176,7 @@ class Potential1D:
         total = height**2 * integrate(self, height, quarter, action_integrand)
         return total.reshape(energy.shape)
 
+    @_quantities(FREQUENCY, ENERGY)
     def frequency(self, energy: ArrayLike) -> Array:
         """Omega = 2 pi / T in rad/Myr (E in kpc^2/Myr^2)."""
         energy = _checked_energy(energy)
@@ -149,14 +187,17 @@ class Potential1D:
         time = integrate(self, height, quarter, time_integrand)
         return (np.pi / 2 / time).reshape(energy.shape)
 
+    @_quantities(ENERGY, u.kpc, SPEED)
     def energy(self, z: ArrayLike, vz: ArrayLike) -> Array:
         """E = v_z^2 / 2 + Phi(z) in kpc^2/Myr^2 (z in kpc, v_z in kpc/Myr)."""
         return np.asarray(vz, dtype=float) ** 2 / 2 + self.potential(z)
 
+    @_quantities(u.kpc**2 / u.Myr, u.kpc, SPEED)
     def action_of(self, z: ArrayLike, vz: ArrayLike) -> Array:
         """J (kpc^2/Myr) of stars at height z (kpc) and velocity v_z (kpc/Myr)."""
         return self.action(self.energy(z, vz))
 
+    @_quantities(u.rad, u.kpc, SPEED)
     def angle(self, z: ArrayLike, vz: ArrayLike) -> Array:
         """The canonical angle in [0, 2 pi): 0 at z = 0 moving up (z in kpc, v_z in kpc/Myr)."""
         z, vz = np.broadcast_arrays(np.asarray(z, dtype=float), np.asarray(vz, dtype=float))
@@ -177,11 +218,12 @@ class Potential1D:
         x = np.arctan2(z * self.kappa(z, table.orbits.value(orbit)), vz)
         return wrap(table.angle(orbit, x))
 
-    def tabulate(self, z_top: float) -> PhaseTable:
+    def tabulate(self, z_top: float | u.Quantity) -> PhaseTable:
         """A table of all orbits of half-height up to `z_top` (kpc)."""
-        if not (np.isfinite(z_top) and z_top > 0):
+        height = _scalar(z_top, u.kpc, "z_top")
+        if not (np.isfinite(height) and height > 0):
             raise ValueError(f"z_top must be a positive height in kpc, not {z_top}.")
-        return tabulate_orbits(self, float(z_top))
+        return tabulate_orbits(self, height)
 
     def _table(self, energy: Array) -> PhaseTable:
         finite = energy[np.isfinite(energy)]
@@ -238,15 +280,29 @@ def _ln_cosh_slope(top: Array, x: Array) -> Array:
 
 
 def _checked_density(rho: float | u.Quantity, name: str) -> float:
-    value = float(internal(rho, DENSITY, name, allow_plain=True))
+    value = _scalar(rho, DENSITY, name)
     if not (np.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be a density >= 0 in Msun/kpc^3, not {value:g}.")
     return value
 
 
+def _scalar(x: float | u.Quantity, unit: u.UnitBase, name: str) -> float:
+    try:
+        value = internal(x, unit, name, allow_plain=True)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, u.UnitsError):
+            raise
+        value = np.empty(1)
+    if value.ndim:
+        raise ValueError(f"{name} must be one number, not {x!r}.")
+    return float(value)
+
+
 def _checked_layer(layer: tuple) -> tuple[float, float]:
+    if not isinstance(layer, Sequence) or isinstance(layer, str) or len(layer) != 2:
+        raise ValueError(f"a layer must be a pair (density, height), but {layer!r} was given.")
     rho, h = layer
-    height = float(internal(h, u.kpc, "h", allow_plain=True))
+    height = _scalar(h, u.kpc, "the scale height h of a layer")
     if not (np.isfinite(height) and height > 0):
         raise ValueError(f"the scale height h of a layer must be > 0 kpc, not {height:g}.")
     return _checked_density(rho, "the density of a layer"), height

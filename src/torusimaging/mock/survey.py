@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Real
 from os import cpu_count
 
 import astropy.units as u
@@ -110,16 +111,18 @@ def draw_stars(
     Raises
     ------
     ValueError
-        For a negative n, an unknown selection, one with values outside [0, 1] or one that no
-        star survives, and for negative errors, scatter, weights or dispersions.
+        For a negative n or seed, an unknown selection, one with values outside [0, 1] or one that
+        no star survives, and for negative errors, scatter, weights or dispersions.
     UnitError
         For an offset or a dispersion without a unit, or with one of the wrong kind.
     """
-    n = _checked_count(n)
+    n, seed = checked_count(n), _checked_seed(seed)
     potential = solar_potential() if potential is None else potential
-    offsets = (0 * u.kpc, 0 * KMS) if sun is None else sun
-    pos0 = float(internal(offsets[0], u.kpc, "pos0"))
-    vel0 = float(internal(offsets[1], u.kpc / u.Myr, "vel0"))
+    if not isinstance(potential, Potential1D):
+        raise ValueError(f"potential must be a Potential1D, not {potential!r}.")
+    if not callable(label):
+        raise ValueError(f"label must be a function of J, not {label!r}.")
+    pos0, vel0 = _checked_sun((0 * u.kpc, 0 * KMS) if sun is None else sun)
     galaxy = _Galaxy.build(potential, populations)
     noise = _Noise(label, *_checked_noise(label_scatter, label_err))
     keep = _checked_selection(selection)
@@ -152,6 +155,8 @@ class _Noise:
         mean = np.asarray(self.label(J), dtype=float)
         if mean.shape != J.shape:
             raise ValueError(f"label must return one value a star, not an array {mean.shape}.")
+        if not np.all(np.isfinite(mean)):
+            raise ValueError("label must return finite values, but does not.")
         return mean + spread * rng.standard_normal(J.size), errors
 
 
@@ -179,6 +184,11 @@ class _Galaxy:
 
     @classmethod
     def build(cls, potential: Potential1D, populations: Sequence) -> "_Galaxy":
+        pairs = isinstance(populations, Sequence) and not isinstance(populations, str)
+        if not pairs or not all(isinstance(p, Sequence) and len(p) == 2 for p in populations):
+            raise ValueError(
+                f"populations must be pairs (weight, dispersion), but {populations!r} was given."
+            )
         weights = np.array([float(weight) for weight, _ in populations])
         if not (weights.size and np.all(weights >= 0) and 0 < weights.sum() < np.inf):
             raise ValueError(f"the weights of populations must be >= 0, not {weights.tolist()}.")
@@ -258,6 +268,7 @@ def _collect(n: int, draw: Callable[[np.random.Generator], Array], seed: int) ->
 
 def _in_order(draw: Callable, seed: int) -> Iterator[Array]:
     # Threads only help: a chunk's stars depend on the seed and its number, and come in order.
+    # Other streams of a mock are children of `streams`, which share nothing with these.
     workers = min(8, cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         start = 0
@@ -267,23 +278,50 @@ def _in_order(draw: Callable, seed: int) -> Iterator[Array]:
             yield from pool.map(lambda i: draw(np.random.default_rng([seed, i])), seeds)
 
 
-def _checked_count(n: int) -> int:
-    if isinstance(n, bool) or int(n) != n or n < 0:
-        raise ValueError(f"n must be a whole number of stars >= 0, not {n}.")
+def streams(seed: int, name: str) -> np.random.SeedSequence:
+    """The root of the random streams called `name` of a seed: to spawn from, never to draw from.
+
+    Names keep apart what draws with the same seed, and a child is no stream of stars.
+    """
+    return np.random.SeedSequence(_checked_seed(seed), spawn_key=tuple(name.encode()))
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number >= 0, not {seed!r}.")
+    return int(seed)
+
+
+def checked_count(n: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, Real) or not 0 <= n < 2**63 or n % 1:
+        raise ValueError(f"n must be a whole number of stars >= 0, not {n!r}.")
     return int(n)
 
 
 def _checked_dispersion(sigma: u.Quantity) -> float:
-    value = float(internal(sigma, u.kpc / u.Myr, "the dispersion of a population"))
-    if not (np.isfinite(value) and value > 0):
+    value = internal(sigma, u.kpc / u.Myr, "the dispersion of a population")
+    # Between these the potential's tables are exact: from a millionth of the disc's to light's.
+    if value.ndim or not 1e-8 < value < 300:
         raise ValueError(f"the dispersion of a population must be > 0, not {sigma}.")
-    return value
+    return float(value)
+
+
+def _checked_sun(sun: tuple[u.Quantity, u.Quantity]) -> tuple[float, float]:
+    if not isinstance(sun, tuple | list) or len(sun) != 2:
+        raise ValueError(f"sun must be a pair (pos0, vel0), but {sun!r} was given.")
+    out = internal(sun[0], u.kpc, "pos0"), internal(sun[1], u.kpc / u.Myr, "vel0")
+    for name, value, given in zip(("pos0", "vel0"), out, sun, strict=True):
+        if value.ndim or not abs(value) < 1e6:
+            raise ValueError(f"{name} must be one finite value, but {given} was given.")
+    return float(out[0]), float(out[1])
 
 
 def _checked_noise(scatter: float, err: tuple[float, float]) -> tuple[float, float, float]:
+    if not isinstance(err, tuple | list) or [isinstance(x, Real) for x in err] != [True] * 2:
+        raise ValueError(f"label_err must be a range (low, high) of numbers, not {err!r}.")
     low, high = err
-    if not 0 <= scatter < np.inf:
-        raise ValueError(f"label_scatter must be a number >= 0, not {scatter}.")
+    if not isinstance(scatter, Real) or not 0 <= scatter < np.inf:
+        raise ValueError(f"label_scatter must be a number >= 0, not {scatter!r}.")
     if not (low == high == 0 or 0 < low <= high < np.inf):
         raise ValueError(f"label_err must be (0, 0) or a range 0 < low <= high, not {err}.")
     return scatter, low, high

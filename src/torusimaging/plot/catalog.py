@@ -16,7 +16,9 @@ PLANES = (("x", "y"), ("x", "z"), ("y", "z"))
 def plot_places(
     places: Galactocentric, axes: list[Axes] | None = None, seed: int = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Stars in x-y, x-z and y-z, with the Sun; the farthest 0.2 % may lie outside the axes.
+    """Stars in x-y, x-z and y-z, with the Sun, in square axes of one scale each.
+
+    The farthest 0.2 % may lie outside the axes.
 
     Parameters
     ----------
@@ -27,6 +29,8 @@ def plot_places(
     Returns the figure and its axes, shape (3,).  Raises ``ValueError`` where no star has a finite
     place or `axes` are not three.
     """
+    if not isinstance(places, Galactocentric):
+        raise ValueError(f"places must be Galactocentric coordinates, not {places!r}.")
     xyz = {k: getattr(places, k).to_value(u.kpc) for k in "xyz"}
     good = np.flatnonzero(np.isfinite(xyz["x"]))
     if good.size == 0:
@@ -47,14 +51,23 @@ def plot_places(
         axis.plot(xyz[a][good], xyz[b][good], ".", ms=2.5, mew=0, color=BLUE, alpha=alpha)
         axis.plot(sun[a], sun[b], "o", ms=6, mfc="none", mec=ORANGE, mew=1.5)
         axis.axhline(0, color=GREY, lw=0.5, zorder=0)
-        axis.set(xlabel=f"{a} [kpc]", ylabel=f"{b} [kpc]", aspect="equal", adjustable="datalim")
-        if b == "z":
-            # A few stars of the halo would make the disc a thin strip.
-            z = xyz[b][good]
-            high = 1.2 * np.quantile(np.abs(z), 0.998)
-            axis.set_ylim(max(-high, np.min(z)), min(high, np.max(z)))
+        x, y = (_middle_and_reach(xyz[k][good], sun[k]) for k in (a, b))
+        # Limits of equal lengths in a square box: matplotlib need not change them for the aspect.
+        half = 1.05 * max(x[1], y[1])
+        axis.set(xlabel=f"{a} [kpc]", ylabel=f"{b} [kpc]", box_aspect=1)
+        axis.set(xlim=(x[0] - half, x[0] + half), ylim=(y[0] - half, y[0] + half))
     own[0].set_title(f"{n:,} stars (circle: the Sun)", fontsize="medium")
     return own[0].figure, own
+
+
+def _middle_and_reach(x: np.ndarray, sun: float) -> tuple[float, float]:
+    """The middle and half the length of the range of most stars and the Sun."""
+    # A few stars of the halo would make the others a spot.
+    middle = np.median(x)
+    reach = 1.2 * np.quantile(np.abs(x - middle), 0.998)
+    low = min(sun, max(middle - reach, np.min(x)))
+    high = max(sun, min(middle + reach, np.max(x)))
+    return 0.5 * (low + high), max(0.5 * (high - low), 1e-3)
 
 
 def _sun_x(places: Galactocentric) -> float:

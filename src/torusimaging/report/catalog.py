@@ -28,7 +28,7 @@ def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
         write_map(sample.binned, work / "map.csv", sample.config.label[0], str(sample.frame))
         write_table(work / "stars.parquet", sample.columns, sample.meta)
         cuts = sample.flow.table
-        cuts.meta = {"frame": str(sample.frame)}
+        cuts.meta = {"frame": str(sample.frame), "remarks": sample.flow.remarks}
         cuts.write(work / "cuts.ecsv", format="ascii.ecsv")
         figure, _ = plot_places(sample.places)
         figure.savefig(work / "places.png", dpi=DPI)
