@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
@@ -19,7 +17,7 @@ from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map
-from .models.samples import LaplaceState, Samples, SampleState
+from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
@@ -125,7 +123,7 @@ class Fit:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
         if self.samples is None:
             return [self.params]
-        return list(self.samples[:: _step(self.samples, most)])
+        return list(self.samples[:: max(1, -(-len(self.samples) // most))])
 
     def summary(self) -> QTable:
         """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
@@ -159,8 +157,7 @@ class Fit:
         model: a spline model's density at the centre itself is the slope of one segment.
         Quantities that the model does not reach are NaN.
         """
-        every = _step(self.samples, 500)
-        columns = [np.percentile(derive(self, name, every), [50, 16, 84]) for name in DERIVED]
+        columns = [np.percentile(values, [50, 16, 84]) for values in derive(self).values()]
         return QTable(
             {
                 "quantity": list(DERIVED),
@@ -234,11 +231,6 @@ def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
     return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
 
 
-def _step(samples: Samples | None, most: int) -> int:
-    """The step that leaves at most `most` draws."""
-    return max(1, -(-len(samples or ()) // most))
-
-
 def _surface_density(model, params, height):
     """Mass within +-height (kpc), in Msun/kpc^2, of plain and perhaps traced parameters."""
     foliation, centre = model.foliation(params), params["pos0"]
@@ -264,22 +256,18 @@ DERIVED = {
 }
 
 
-@eqx.filter_jit
-def _of_draws(function, model, stacked):
-    return jax.vmap(lambda params: function(model, params))(stacked)
+def _derived(model, params):
+    return {name: function(model, params) for name, (function, *_) in DERIVED.items()}
 
 
-def derive(fit: Fit, name: str, every: int = 1) -> np.ndarray:
-    """The derived quantity `name` of every `every`-th draw in its unit of `DERIVED`, shape (n,).
+def derive(fit: Fit) -> dict[str, np.ndarray]:
+    """The derived quantities of every draw by name, each of shape (n,) in its unit of `DERIVED`.
 
     Of the optimum alone before sampling.
     """
-    function, unit, shown = DERIVED[name]
-    if fit.samples is None:
-        stacked = jax.tree.map(lambda x: np.asarray(x, float)[None], fit.params)
-    else:
-        stacked = fit.samples.layout.unflatten(fit.samples.draws[::every])
-    return np.asarray(_of_draws(function, fit.model, stacked)) * unit.to(shown)
+    stacked = fit.samples.stacked if fit.samples is not None else one_stacked(fit.params)
+    values = of_draws(_derived, fit.model, stacked)
+    return {name: values[name] * unit.to(shown) for name, (_, unit, shown) in DERIVED.items()}
 
 
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}

@@ -8,6 +8,7 @@ import xarray as xr
 
 import torusimaging as oti
 from torusimaging.models.identity import data_digest
+from torusimaging.models.samples import Samples, of_draws
 from torusimaging.writing import in_use
 
 
@@ -57,6 +58,38 @@ def test_tables(fit):
     derived = fit.derived()
     assert list(derived["quantity"]) == ["pos0", "vel0", "Omega0", "rho(0)", "Sigma(1.1 kpc)"]
     assert np.all(derived["p16"] < derived["p84"])
+
+
+def test_every_draw_counts(fit):
+    """A number printed twice is the same twice: the percentiles of all draws, not of some."""
+    many = fit.laplace(num_draws=1200)
+    percentiles = np.percentile(many.samples["pos0"], [50, 16, 84])
+    row = many.derived()[0]
+    found = [row[name] for name in ("median", "p16", "p84")]
+    np.testing.assert_allclose(found, 1e3 * percentiles, rtol=1e-12)
+    summary = many.summary()
+    median = summary["median"][list(summary["parameter"]).index("pos0")]
+    np.testing.assert_allclose(median, percentiles[0], rtol=1e-12)
+
+
+def slope_at_the_plane(model, params, factor):
+    return factor * model.foliation(params).acceleration_slope(params["pos0"]), params["vel0"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 256, 300])
+def test_blocks_of_draws(fit, n):
+    """Every draw has its own value, whatever the number of them."""
+    draws = (
+        np.resize(fit.samples.draws, (n, fit.samples.draws.shape[1]))
+        * (1 + np.arange(n) / 1e6)[:, None]
+    )
+    samples = Samples(draws, fit.samples.layout)
+    slopes, centres = of_draws(slope_at_the_plane, fit.model, samples.stacked, 2.0)
+    assert slopes.shape == centres.shape == (n,)
+    for i in {0, n // 2, n - 1}:
+        slope, centre = slope_at_the_plane(fit.model, samples[i], 2.0)
+        np.testing.assert_allclose(slopes[i], slope, rtol=1e-9)
+        assert centres[i] == centre
 
 
 def test_profiles_and_prior(fit):

@@ -165,13 +165,13 @@ def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDAr
     if not names:
         raise ValueError("parameters must hold at least one name, but is empty.")
     known = list(dict.fromkeys((*DERIVED, *samples.names)))
-    columns = {}
+    columns, derived = {}, derive(fit) if set(names) & set(DERIVED) else {}
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0.0)[0]
             raise ValueError(f"parameters has no name {name!r}; the nearest is {near!r}.")
-        if name in DERIVED:
-            columns[name] = derive(fit, name)
+        if name in derived:
+            columns[name] = derived[name]
         else:
             columns[name] = samples.draws[:, samples.names.index(name)]
     missing = [name for name, values in columns.items() if not np.all(np.isfinite(values))]
