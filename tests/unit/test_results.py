@@ -72,8 +72,8 @@ def test_every_draw_counts(fit):
     np.testing.assert_allclose(median, percentiles[0], rtol=1e-12)
 
 
-def slope_at_the_plane(model, params, factor):
-    return factor * model.foliation(params).acceleration_slope(params["pos0"]), params["vel0"]
+def frequency_and_centre(model, params, factor):
+    return factor * model.foliation(params).omega0, params["vel0"]
 
 
 @pytest.mark.parametrize("n", [1, 3, 256, 300])
@@ -84,11 +84,11 @@ def test_blocks_of_draws(fit, n):
         * (1 + np.arange(n) / 1e6)[:, None]
     )
     samples = Samples(draws, fit.samples.layout)
-    slopes, centres = of_draws(slope_at_the_plane, fit.model, samples.stacked, 2.0)
-    assert slopes.shape == centres.shape == (n,)
+    omegas, centres = of_draws(frequency_and_centre, fit.model, samples.stacked, 2.0)
+    assert omegas.shape == centres.shape == (n,)
     for i in {0, n // 2, n - 1}:
-        slope, centre = slope_at_the_plane(fit.model, samples[i], 2.0)
-        np.testing.assert_allclose(slopes[i], slope, rtol=1e-9)
+        omega, centre = frequency_and_centre(fit.model, samples[i], 2.0)
+        np.testing.assert_allclose(omegas[i], omega, rtol=1e-9)
         assert centres[i] == centre
 
 
