@@ -19,6 +19,7 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
+from ..clock import duration
 from .checkpoint import Checkpoint
 from .laplace import ln_densities
 
@@ -141,12 +142,15 @@ class Progress(NamedTuple):
     seconds_left: float
 
     def __str__(self) -> str:
-        ess = f", ESS {self.ess:.0f}" if np.isfinite(self.ess) else ", warming up"
-        return (
-            f"{self.chains} chain{'s' * (self.chains > 1)}, step {self.done // self.chains}/"
-            f"{self.total // self.chains}, {self.divergences} divergences{ess}, "
-            f"{self.seconds_left:.0f} s left"
+        # The most wanted first: what does not fit on a terminal is cut at the end.
+        step, steps = self.done // self.chains, self.total // self.chains
+        text = (
+            f"{self.chains} chain{'s' * (self.chains > 1)}, step {step}/{steps}, "
+            f"{self.divergences} divergence{'s' * (self.divergences != 1)}"
         )
+        if np.isfinite(self.seconds_left):
+            text += f", {duration(self.seconds_left)} left"
+        return text + (f", ESS {self.ess:.0f}" if np.isfinite(self.ess) else ", warming up")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -251,6 +255,9 @@ def sample_nuts(
     watch = _Watch(
         n_chains, num_warmup, total, progress if callable(progress) else show if shown else None
     )
+
+    if watch.report is not None:
+        watch.report(watch.progress)
 
     def run(c: int):
         chain, out = start(ln_density, args, starts[c]), []
