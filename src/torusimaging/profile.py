@@ -15,6 +15,7 @@ from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
 from .models.samples import Samples
 from .results import Fit
+from .rounding import RoundedTable
 from .units import internal
 
 QUANTITIES = {
@@ -83,13 +84,11 @@ def profiles(
     every = np.concatenate([heights, extra])
     values = _evaluate(model, stacked, every, reaches)
 
-    table = QTable({"z": heights * u.kpc})
+    table = RoundedTable({"z": heights * u.kpc})
     levels = {name: _percentiles(columns) for name, columns in values.items()}
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
             table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
-    for column in table.itercols():
-        column.info.format = ".4g"
     table.meta = meta | {
         "model": type(model).__name__,
         "draws": len(draws),

@@ -1,5 +1,7 @@
 """A fit goes to a file and comes back the same."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import jax
 import numpy as np
@@ -58,6 +60,22 @@ def test_tables(fit):
     derived = fit.derived()
     assert list(derived["quantity"]) == ["pos0", "vel0", "Omega0", "rho(0)", "Sigma(1.1 kpc)"]
     assert np.all(derived["p16"] < derived["p84"])
+    for table in (summary, derived, fit.profiles()):
+        assert max(map(len, table.pformat(max_width=80))) <= 80
+
+
+def test_no_spread_is_no_error_of_zero(fit):
+    """Before sampling, and of a parameter that is the same in all draws, the error is unknown."""
+    optimum = replace(fit, samples=None, state=None)
+    table = optimum.derived()
+    assert np.all(np.isfinite(table["median"])) and np.all(np.isnan(table["p16"]))
+    row = oti.report.text_table(optimum).splitlines()[1].split()
+    assert row[2:4] == ["nan", "nan"]
+    draws = fit.samples.draws.copy()
+    draws[:, 0] = 0.1
+    row = replace(fit, samples=Samples(draws, fit.samples.layout)).summary()[0]
+    assert row["mean"] == pytest.approx(0.1) and row["median"] == 0.1
+    assert all(np.isnan(row[name]) for name in ("sd", "p16", "p84"))
 
 
 def test_every_draw_counts(fit):
