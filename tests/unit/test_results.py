@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import torusimaging as oti
+from torusimaging.inference.nuts import diagnostics, energy_fraction
 from torusimaging.models.identity import data_digest
 from torusimaging.models.samples import Samples, of_draws
 from torusimaging.writing import in_use
@@ -62,6 +63,13 @@ def test_tables(fit):
     assert np.all(derived["p16"] < derived["p84"])
     for table in (summary, derived, fit.profiles()):
         assert max(map(len, table.pformat(max_width=80))) <= 80
+
+
+@pytest.mark.parametrize("chains", [1, 2])
+def test_chains_that_never_moved(chains):
+    """They have no R-hat, and nothing remarks on that on standard error."""
+    assert np.isnan(diagnostics(np.full((chains, 20, 3), 0.1))["rhat"]).all()
+    assert not np.all(energy_fraction(np.ones((chains, 20))) > 0.3)
 
 
 def test_no_spread_is_no_error_of_zero(fit):

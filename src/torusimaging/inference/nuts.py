@@ -325,20 +325,23 @@ def possible_starts(ln_density: Callable, args: Any, starts: Float[Array, "c d"]
 def diagnostics(draws: np.ndarray) -> dict[str, np.ndarray]:
     """R-hat, bulk and tail effective sample size of draws with shape (chain, draw, parameter).
 
-    The R-hat of one chain is that of its halves.
+    The R-hat of one chain is that of its halves; where no chain moved it is NaN.
     """
     move = np.moveaxis(draws, -1, 0)
     halves = move
     if draws.shape[0] == 1:
         half = draws.shape[1] // 2
         halves = move[..., : 2 * half].reshape(len(move), 2, half)
-    return {
-        "rhat": np.asarray(array_stats.rhat(halves)),
-        "ess_bulk": np.asarray(array_stats.ess(move, method="bulk")),
-        "ess_tail": np.asarray(array_stats.ess(move, method="tail", prob=(0.05, 0.95))),
-    }
+    # Draws that are all the same divide zero by zero, which numpy would remark on.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "rhat": np.asarray(array_stats.rhat(halves)),
+            "ess_bulk": np.asarray(array_stats.ess(move, method="bulk")),
+            "ess_tail": np.asarray(array_stats.ess(move, method="tail", prob=(0.05, 0.95))),
+        }
 
 
 def energy_fraction(energy: np.ndarray) -> np.ndarray:
     """E-BFMI of each chain; below 0.3 the momentum resampling explores the energies poorly."""
-    return np.asarray([np.mean(np.diff(e) ** 2) / np.var(e) for e in jnp.atleast_2d(energy)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray([np.mean(np.diff(e) ** 2) / np.var(e) for e in np.atleast_2d(energy)])
