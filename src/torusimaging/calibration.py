@@ -240,7 +240,9 @@ def calibrate(
         columns = {key: np.asarray([row[key] for row in rows]) for key in rows[0]}
         return Calibration(names=names, prior_sd=prior_sd, settings=settings, **columns)
 
-    bar = tqdm(total=simulations, disable=progress is not True, desc="SBC", unit="map")
+    bar = tqdm(
+        total=simulations, disable=None if progress is True else True, desc="SBC", unit="map"
+    )
     report = progress if callable(progress) else bar.update
     kept = nullcontext() if checkpoint is None else in_use(Path(checkpoint))
     with kept, bar:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
-from numpyro.distributions import constraints
+from numpyro.distributions import constraints, truncated
 
 from .units import UnitError
 
@@ -20,9 +20,9 @@ Distribution = dist.Distribution
 NORMAL = (dist.Normal, dist.MultivariateNormal)
 NO_DENSITY = (dist.ImproperUniform, dist.Unit, dist.Delta)
 TRUNCATED = (
-    dist.truncated.LeftTruncatedDistribution,
-    dist.truncated.RightTruncatedDistribution,
-    dist.truncated.TwoSidedTruncatedDistribution,
+    truncated.LeftTruncatedDistribution,
+    truncated.RightTruncatedDistribution,
+    truncated.TwoSidedTruncatedDistribution,
 )
 
 
@@ -283,5 +283,5 @@ def from_numbers(numbers: dict) -> Distribution:
             arguments[key] = jnp.asarray(value)
     kind = getattr(dist, numbers["distribution"], None)
     if kind is None:
-        kind = getattr(dist.truncated, numbers["distribution"])
+        kind = getattr(truncated, numbers["distribution"])
     return kind(**arguments)

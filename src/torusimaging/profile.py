@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import astropy.units as u
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from .literature import MARKS
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
-from .models.samples import Samples
+from .models.samples import Samples, of_draws
 from .results import Fit
+from .rounding import RoundedTable
 from .units import internal
 
 QUANTITIES = {
@@ -29,7 +29,6 @@ N_HEIGHTS = 61
 # A spline model's density at the centre is the slope of one segment: its mean within 50 pc tells
 # more, as in `Fit.derived`.
 CENTRE = 0.05
-BLOCK = 250  # draws at a time: memory stays bounded, and one compiled program serves any number
 
 
 def profiles(
@@ -75,7 +74,7 @@ def profiles(
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
         )
-    reaches = _in_blocks(_reaches, model, stacked)
+    reaches = of_draws(_reach, model, stacked)
     heights = _heights(z, reaches)
     # The published values' heights ride along behind the table's own.
     marks = MARKS if literature else ()
@@ -83,13 +82,11 @@ def profiles(
     every = np.concatenate([heights, extra])
     values = _evaluate(model, stacked, every, reaches)
 
-    table = QTable({"z": heights * u.kpc})
+    table = RoundedTable({"z": heights * u.kpc})
     levels = {name: _percentiles(columns) for name, columns in values.items()}
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
             table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
-    for column in table.itercols():
-        column.info.format = ".4g"
     table.meta = meta | {
         "model": type(model).__name__,
         "draws": len(draws),
@@ -126,7 +123,7 @@ def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
 def _stack(draws: Sequence[dict]) -> dict:
     """One dictionary of the draws' values along a new first axis."""
     if isinstance(draws, Samples):
-        return draws.layout.unflatten(np.asarray(draws.draws, float))
+        return draws.stacked
 
     def shape(tree):
         leaves, structure = jax.tree.flatten(tree)
@@ -159,46 +156,29 @@ def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
     return heights
 
 
-def _in_blocks(function, model, stacked: dict, *rest):
-    """`function` (model, stacked, ...) of at most `BLOCK` draws at a time, joined along the draws.
-
-    The last block is filled with the last draw, so that all have one shape and one program.
-    """
-    number = len(jax.tree.leaves(stacked)[0])
-    if number <= BLOCK:
-        return jax.tree.map(np.asarray, function(model, stacked, *rest))
-    parts = []
-    for start in range(0, number, BLOCK):
-        rows = np.minimum(np.arange(start, start + BLOCK), number - 1)
-        part = jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows], stacked)
-        parts.append(function(model, part, *rest))
-    return jax.tree.map(lambda *x: np.concatenate(x)[:number], *parts)
+def _reach(model, params):
+    return model.reach(params)
 
 
-@eqx.filter_jit
-def _reaches(model, stacked):
-    return jax.vmap(model.reach)(stacked)
+def _axis(model, params, z):
+    """a(z), a'(z), a(-|z|) - a(|z|) of one draw, each of shape (heights,)."""
+    foliation, pos0, height = model.foliation(params), params["pos0"], jnp.abs(z)
+    pull = foliation.acceleration(pos0 - height) - foliation.acceleration(pos0 + height)
+    return foliation.acceleration(pos0 + z), foliation.acceleration_slope(pos0 + z), pull
 
 
-@eqx.filter_jit
-def _axes(model, stacked, z):
-    """a(z), a'(z), a(-|z|) - a(|z|) of every draw, each of shape (draws, heights)."""
-
-    def of_one(params):
-        foliation, pos0 = model.foliation(params), params["pos0"]
-        height = jnp.abs(z)
-        pull = foliation.acceleration(pos0 - height) - foliation.acceleration(pos0 + height)
-        return foliation.acceleration(pos0 + z), foliation.acceleration_slope(pos0 + z), pull
-
-    return jax.vmap(of_one)(stacked)
+def _dark(model, params, z):
+    """rho_dm (Msun/kpc^3) and Sigma_dm (Msun/kpc^2) of one draw, each of shape (heights,)."""
+    density = model.dark_density_at(z + params["pos0"], params)
+    return density, model.dark_surface_density_at(jnp.abs(z), params)
 
 
 def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
     """Every quantity in the table's units, shape (draws, heights), NaN beyond a draw's reach."""
-    a, slope, pull = _in_blocks(_axes, model, stacked, jnp.asarray(z))
+    a, slope, pull = of_draws(_axis, model, stacked, jnp.asarray(z))
     values = {"a_z": a, "rho": -slope / (4 * np.pi * G), "Sigma": pull / (4 * np.pi * G)}
     if getattr(model, "has_dark_matter", False):
-        dark = _in_blocks(_dark, model, stacked, jnp.asarray(z))
+        dark = of_draws(_dark, model, stacked, jnp.asarray(z))
         values["rho_dm"], values["Sigma_dm"] = dark
     outside = np.abs(z) > reaches[:, None]
     # Adding zero takes the sign off a vanishing acceleration.
@@ -206,17 +186,6 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
         name: np.where(outside, np.nan, value) * QUANTITIES[name][0].to(QUANTITIES[name][1]) + 0.0
         for name, value in values.items()
     }
-
-
-@eqx.filter_jit
-def _dark(model, stacked, z):
-    """rho_dm (Msun/kpc^3) and Sigma_dm (Msun/kpc^2), each of shape (draws, heights)."""
-    return jax.vmap(
-        lambda p: (
-            model.dark_density_at(z + p["pos0"], p),
-            model.dark_surface_density_at(jnp.abs(z), p),
-        )
-    )(stacked)
 
 
 def _percentiles(values: NDArray) -> NDArray:

@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
@@ -19,7 +16,8 @@ from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map
-from .models.samples import LaplaceState, Samples, SampleState
+from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked
+from .rounding import RoundedTable
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
@@ -125,23 +123,26 @@ class Fit:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
         if self.samples is None:
             return [self.params]
-        return list(self.samples[:: _step(self.samples, most)])
+        return list(self.samples[:: max(1, -(-len(self.samples) // most))])
 
-    def summary(self) -> QTable:
+    def summary(self) -> RoundedTable:
         """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
 
-        Raises ``ValueError`` before sampling.
+        All draws count.  A parameter that has one value in all of them has no sd (NaN).  Printed,
+        numbers are rounded to the sd; the columns keep all digits.  Raises ``ValueError`` before
+        sampling.
         """
         if self.samples is None or self.state is None:
             raise ValueError("the fit has no draws to summarise: call sample() first.")
         names = self.samples.names
-        low, middle, high = np.percentile(self.samples.draws, [16, 50, 84], axis=0)
-        table = QTable(
+        low, middle, high = _interval(self.samples.draws)
+        sd = self.samples.draws.std(axis=0, ddof=1)
+        table = RoundedTable(
             {
                 "parameter": names,
                 "unit": [UNITS.get(n, "") for n in names],
                 "mean": self.samples.draws.mean(axis=0),
-                "sd": self.samples.draws.std(axis=0, ddof=1),
+                "sd": np.where(np.isfinite(low), sd, np.nan),
                 "p16": low,
                 "median": middle,
                 "p84": high,
@@ -152,22 +153,22 @@ class Fit:
                 table[name] = [getattr(self.state, name)[n] for n in names]
         return table
 
-    def derived(self) -> QTable:
+    def derived(self) -> RoundedTable:
         """Centre, frequency, rho(0) and Sigma(1.1 kpc) with units: median, 16 and 84 percentile.
 
+        All draws count; before sampling the median is the optimum, and the percentiles are NaN.
         rho(0) is the mean density within 50 pc of the plane's centre, from a_z at 50 pc, for every
         model: a spline model's density at the centre itself is the slope of one segment.
         Quantities that the model does not reach are NaN.
         """
-        every = _step(self.samples, 500)
-        columns = [np.percentile(derive(self, name, every), [50, 16, 84]) for name in DERIVED]
-        return QTable(
+        low, middle, high = _interval(np.stack(list(derive(self).values()), axis=1))
+        return RoundedTable(
             {
                 "quantity": list(DERIVED),
                 "unit": [str(unit) for *_, unit in DERIVED.values()],
-                "median": [c[0] for c in columns],
-                "p16": [c[1] for c in columns],
-                "p84": [c[2] for c in columns],
+                "median": middle,
+                "p16": low,
+                "p84": high,
             },
             meta={"frame": self.frame},
         )
@@ -192,7 +193,7 @@ class Fit:
 
         return plot_posterior_predictive(self, draws, seed)
 
-    def profiles(self, z: u.Quantity | None = None) -> QTable:
+    def profiles(self, z: u.Quantity | None = None) -> RoundedTable:
         """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
         from .profile import profiles
 
@@ -234,9 +235,14 @@ def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
     return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
 
 
-def _step(samples: Samples | None, most: int) -> int:
-    """The step that leaves at most `most` draws."""
-    return max(1, -(-len(samples or ()) // most))
+def _interval(draws: np.ndarray) -> np.ndarray:
+    """16, 50 and 84 percentile along the first axis, the outer ones NaN where no draw differs.
+
+    One value for all draws is no measured one: its interval is unknown, not zero.
+    """
+    low, middle, high = np.percentile(draws, [16, 50, 84], axis=0)
+    alike = np.ptp(draws, axis=0) == 0
+    return np.stack([np.where(alike, np.nan, low), middle, np.where(alike, np.nan, high)])
 
 
 def _surface_density(model, params, height):
@@ -264,22 +270,19 @@ DERIVED = {
 }
 
 
-@eqx.filter_jit
-def _of_draws(function, model, stacked):
-    return jax.vmap(lambda params: function(model, params))(stacked)
+def _each(model, params, functions):
+    return {name: function(model, params) for name, function in functions.items()}
 
 
-def derive(fit: Fit, name: str, every: int = 1) -> np.ndarray:
-    """The derived quantity `name` of every `every`-th draw in its unit of `DERIVED`, shape (n,).
+def derive(fit: Fit) -> dict[str, np.ndarray]:
+    """The derived quantities of every draw by name, each of shape (n,) in its unit of `DERIVED`.
 
     Of the optimum alone before sampling.
     """
-    function, unit, shown = DERIVED[name]
-    if fit.samples is None:
-        stacked = jax.tree.map(lambda x: np.asarray(x, float)[None], fit.params)
-    else:
-        stacked = fit.samples.layout.unflatten(fit.samples.draws[::every])
-    return np.asarray(_of_draws(function, fit.model, stacked)) * unit.to(shown)
+    stacked = fit.samples.stacked if fit.samples is not None else one_stacked(fit.params)
+    functions = {name: function for name, (function, *_) in DERIVED.items()}
+    values = of_draws(_each, fit.model, stacked, functions)
+    return {name: values[name] * unit.to(shown) for name, (_, unit, shown) in DERIVED.items()}
 
 
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}

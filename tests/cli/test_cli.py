@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -33,9 +34,19 @@ def map_file(tmp_path_factory):
     return path
 
 
-def test_fit_writes_everything(map_file, tmp_path, capsys):
+def test_fit_writes_everything(map_file, tmp_path, capsys, monkeypatch, open_terminal):
+    """A person at a terminal sees every stage; the result is the same as elsewhere."""
     out = tmp_path / "result"
+    screen = open_terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", screen.stream)
     assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) in (0, 3)
+    monkeypatch.undo()
+    lines = screen.lines()
+    stages = ["starting", "reading map.csv", "finding the optimum", "compiling the sampler"]
+    stages += ["sampling", "[############] 2 chains, step 90/90", "tables", "figure corner"]
+    seen = [min(i for i, x in enumerate(lines) if x.startswith(stage)) for stage in stages]
+    assert seen == sorted(seen) and lines[-1] == "" and max(map(len, lines)) < 80
     text = capsys.readouterr().out
     assert "Sigma(1.1 kpc)" in text and "test frame" in text and "15 saturated" in text
     names = {p.name for p in out.iterdir()}
@@ -73,6 +84,7 @@ def test_a_stopped_fit_goes_on(map_file, tmp_path, capsys, monkeypatch):
     assert "--seed must be that of the run" in bad([*again, "--seed", "7"], capsys)
     stored = oti.load(partial)
     assert main(again) in (0, 3)
+    assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == [out]
     whole = stored.sample(num_warmup=60, num_steps=30, num_chains=2)
     np.testing.assert_array_equal(oti.load(out / "fit.nc").samples.draws, whole.samples.draws)
@@ -161,3 +173,7 @@ def test_argparse_errors_exit_with_two(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "exit codes:\n  0 " in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """A fit goes to a file and comes back the same."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import jax
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 import xarray as xr
 
 import torusimaging as oti
+from torusimaging.inference.nuts import diagnostics, energy_fraction
 from torusimaging.models.identity import data_digest
+from torusimaging.models.samples import Samples, of_draws
 from torusimaging.writing import in_use
 
 
@@ -57,6 +61,61 @@ def test_tables(fit):
     derived = fit.derived()
     assert list(derived["quantity"]) == ["pos0", "vel0", "Omega0", "rho(0)", "Sigma(1.1 kpc)"]
     assert np.all(derived["p16"] < derived["p84"])
+    for table in (summary, derived, fit.profiles()):
+        assert max(map(len, table.pformat(max_width=80))) <= 80
+
+
+@pytest.mark.parametrize("chains", [1, 2])
+def test_chains_that_never_moved(chains):
+    """They have no R-hat, and nothing remarks on that on standard error."""
+    assert np.isnan(diagnostics(np.full((chains, 20, 3), 0.1))["rhat"]).all()
+    assert not np.all(energy_fraction(np.ones((chains, 20))) > 0.3)
+
+
+def test_no_spread_is_no_error_of_zero(fit):
+    """Before sampling, and of a parameter that is the same in all draws, the error is unknown."""
+    optimum = replace(fit, samples=None, state=None)
+    table = optimum.derived()
+    assert np.all(np.isfinite(table["median"])) and np.all(np.isnan(table["p16"]))
+    row = oti.report.text_table(optimum).splitlines()[1].split()
+    assert row[2:4] == ["nan", "nan"]
+    draws = fit.samples.draws.copy()
+    draws[:, 0] = 0.1
+    row = replace(fit, samples=Samples(draws, fit.samples.layout)).summary()[0]
+    assert row["mean"] == pytest.approx(0.1) and row["median"] == 0.1
+    assert all(np.isnan(row[name]) for name in ("sd", "p16", "p84"))
+
+
+def test_every_draw_counts(fit):
+    """A number printed twice is the same twice: the percentiles of all draws, not of some."""
+    many = fit.laplace(num_draws=1200)
+    percentiles = np.percentile(many.samples["pos0"], [50, 16, 84])
+    row = many.derived()[0]
+    found = [row[name] for name in ("median", "p16", "p84")]
+    np.testing.assert_allclose(found, 1e3 * percentiles, rtol=1e-12)
+    summary = many.summary()
+    median = summary["median"][list(summary["parameter"]).index("pos0")]
+    np.testing.assert_allclose(median, percentiles[0], rtol=1e-12)
+
+
+def frequency_and_centre(model, params, factor):
+    return factor * model.foliation(params).omega0, params["vel0"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 256, 300])
+def test_blocks_of_draws(fit, n):
+    """Every draw has its own value, whatever the number of them."""
+    draws = (
+        np.resize(fit.samples.draws, (n, fit.samples.draws.shape[1]))
+        * (1 + np.arange(n) / 1e6)[:, None]
+    )
+    samples = Samples(draws, fit.samples.layout)
+    omegas, centres = of_draws(frequency_and_centre, fit.model, samples.stacked, 2.0)
+    assert omegas.shape == centres.shape == (n,)
+    for i in {0, n // 2, n - 1}:
+        omega, centre = frequency_and_centre(fit.model, samples[i], 2.0)
+        np.testing.assert_allclose(omegas[i], omega, rtol=1e-9)
+        assert centres[i] == centre
 
 
 def test_profiles_and_prior(fit):

@@ -4,6 +4,7 @@ import signal
 import sys
 
 from .parser import build_parser
+from .progress import Progress
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -19,16 +20,18 @@ def main(arguments: list[str] | None = None) -> int:
     # A batch system ends a job as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # Slow imports wait until the arguments are known to be good; a fit needs double precision,
-        # and pictures are written, not shown.
-        import jax
-        import matplotlib
+        with Progress(options.quiet) as progress:
+            progress.stage("starting")
+            # Slow imports wait until the arguments are known to be good; a fit needs double
+            # precision, and pictures are written, not shown.
+            import jax
+            import matplotlib
 
-        jax.config.update("jax_enable_x64", True)
-        matplotlib.use("Agg")
-        from . import commands
+            jax.config.update("jax_enable_x64", True)
+            matplotlib.use("Agg")
+            from . import commands
 
-        return getattr(commands, options.command)(options) or 0
+            return getattr(commands, options.command)(options, progress) or 0
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"oti: error: {text}", file=sys.stderr)

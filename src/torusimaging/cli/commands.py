@@ -1,6 +1,5 @@
 """What each command does: a function by its name."""
 
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def _check_sampling(options) -> None:
         raise ValueError("--frame must be readable text.")
 
 
-def demo(options) -> int:
+def demo(options, progress) -> int:
     from .. import data, mock
     from ..report.folder import prepare_folder
     from ..results import fit_map
@@ -42,8 +41,8 @@ def demo(options) -> int:
     import astropy.units as u
     import numpy as np
 
-    with in_use(folder), _Progress(options) as bar:
-        bar.start("simulating stars")
+    with in_use(folder):
+        progress.stage("simulating stars")
         survey = mock.draw_stars(
             options.stars,
             seed=options.seed,
@@ -58,31 +57,32 @@ def demo(options) -> int:
             survey.pos, survey.vel, survey.label, bins, label_err=survey.label_err
         )
         frame = "the simulated observer's; pos0 and vel0 are the midplane's place in it"
-        bar.start("fitting (compiles first)")
+        progress.stage("finding the optimum (compiles first)")
         fit = fit_map(binned, frame, options.model)
-        fit = _draw(fit, options, bar, None)
-        return _report(fit, bar, folder, binned, survey)
+        fit = _draw(fit, options, progress, None)
+        return _report(fit, progress, folder, binned, survey)
 
 
-def fit(options) -> int:
+def fit(options, progress) -> int:
     from .. import data
     from ..report.folder import prepare_folder
     from ..results import fit_map
     from ..writing import in_use
 
     _check_sampling(options)
+    progress.stage(f"reading {Path(options.map).name}")
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
     # The optimum waits here until the report is written, for `oti sample` to go on from.
     partial = _partial_of(folder)
     path = partial / "fit.nc"
-    with in_use(folder), _Progress(options) as bar:
+    with in_use(folder):
         if path.exists():
             raise ValueError(
                 f"{partial} holds a run that was stopped: `{_go_on(path, folder)}` goes on with "
                 "it; remove it to begin anew."
             )
-        bar.start("fitting (compiles first)")
+        progress.stage("finding the optimum (compiles first)")
         frame = options.frame or binned.get("frame", "not stated")
         fit = fit_map(binned, frame, options.model)
         partial.mkdir(exist_ok=True)
@@ -92,19 +92,20 @@ def fit(options) -> int:
             partial.rmdir()
             raise
         with _resumable(path, folder):
-            fit = _draw(fit, options, bar, _checkpoint_of(path))
-            code = _report(fit, bar, folder, binned, None)
+            fit = _draw(fit, options, progress, _checkpoint_of(path))
+            code = _report(fit, progress, folder, binned, None)
         _clean(path, folder)
     return code
 
 
-def sample(options) -> int:
+def sample(options, progress) -> int:
     from ..inference.checkpoint import read_identity
     from ..report.folder import prepare_folder
     from ..results import load
     from ..writing import in_use
 
     path = Path(options.fit)
+    progress.stage(f"reading {path.name}")
     fit = load(path)
     if options.resume:
         found = read_identity(_checkpoint_of(path))
@@ -124,10 +125,10 @@ def sample(options) -> int:
             setattr(options, name, value)
     _check_sampling(options)
     folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
-    with in_use(folder), _Progress(options) as bar:
+    with in_use(folder):
         with _resumable(path, folder):
-            fit = _draw(fit, options, bar, _checkpoint_of(path), options.resume)
-            code = _report(fit, bar, folder, fit.data, None)
+            fit = _draw(fit, options, progress, _checkpoint_of(path), options.resume)
+            code = _report(fit, progress, folder, fit.data, None)
         _clean(path, folder)
     return code
 
@@ -170,87 +171,50 @@ def _clean(path: Path, folder: Path) -> None:
             partial.rmdir()
 
 
-def calibrate(options) -> None:
+def calibrate(options, progress) -> None:
     from ..report.calibration import run
 
-    run(options)
+    run(options, progress)
 
 
-def bin(options) -> None:
+def bin(options, progress) -> None:
     from ..report.catalog import run_bin
 
-    run_bin(options)
+    run_bin(options, progress)
 
 
-def fetch(options) -> int:
+def fetch(options, progress) -> int:
     from ..report.catalog import run_fetch
 
-    return EXIT_DOUBTFUL if run_fetch(options) else 0
+    return EXIT_DOUBTFUL if run_fetch(options, progress) else 0
 
 
-def _draw(fit, options, bar, checkpoint: Path | None, resume=False):
+def _draw(fit, options, progress, checkpoint: Path | None, resume=False):
     """The fit with draws, of which finished blocks are kept in `checkpoint`."""
-    bar.start("sampling (compiles first)")
+    progress.stage("compiling the sampler")
     return fit.sample(
         options.seed,
         options.warmup,
         options.draws,
         num_chains=options.chains,
-        progress=bar.draws,
+        progress=progress.draws,
         checkpoint=checkpoint,
         resume=resume,
         keep_checkpoint=checkpoint is not None,
     )
 
 
-def _report(fit, bar, folder, binned, survey) -> int:
+def _report(fit, progress, folder, binned, survey) -> int:
     from .. import report
 
-    bar.start("writing")
-    files = report.write_report(fit, folder, binned, fit.start, survey)
-    bar.finish()
+    progress.stage("tables")
+    files = report.write_report(
+        fit, folder, binned, fit.start, survey, lambda name: progress.stage(f"figure {name}")
+    )
+    table, sentences = report.text_table(fit, survey), report.describe(fit)
+    progress.finish()
     if "n_saturated" in binned and binned["n_saturated"]:
         print(f"{binned['n_saturated']} saturated pixels were left out.")
-    print(report.text_table(fit, survey))
-    print()
-    print(report.describe(fit))
+    print(f"{table}\n\n{sentences}")
     print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
     return EXIT_DOUBTFUL if fit.problems else 0
-
-
-class _Progress:
-    """One bar for all stages, in units of draws; nothing where stderr is no terminal."""
-
-    def __init__(self, options):
-        from tqdm import tqdm
-
-        # Stages without draws count as this many, about their share of the time.
-        self.stage = max(1, options.chains * (options.warmup + options.draws) // 4)
-        total = options.chains * (options.warmup + options.draws) + 3 * self.stage
-        self.bar = tqdm(
-            total=total,
-            disable=None,
-            file=sys.stderr,
-            bar_format="{desc:<26}{percentage:3.0f}%|{bar}| {elapsed}",
-        )
-        self.done = 0
-
-    def start(self, text: str) -> None:
-        """Name the stage that begins."""
-        self.bar.set_description_str(text)
-
-    def draws(self, state) -> None:
-        """Show how far the draws are."""
-        self.bar.update(state.done - self.done)
-        self.done = state.done
-        self.bar.set_description_str(str(state))
-
-    def finish(self) -> None:
-        """Fill the bar."""
-        self.bar.update(self.bar.total - self.bar.n)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bar.close()

@@ -3,6 +3,12 @@
 import argparse
 from importlib.metadata import version
 
+EXIT_CODES = """exit codes:
+  0    done
+  2    bad input or options: one sentence on standard error, nothing written
+  3    done, but the result is to doubt (a line "Careful: ..." says why), or a
+       file is left to download by hand
+  130  interrupted (Ctrl-C)"""
 DEFAULTS = {"chains": 4, "draws": 1000, "warmup": 500, "seed": 0}
 
 
@@ -11,12 +17,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="oti",
         description="Orbital torus imaging: the Milky Way's vertical acceleration, mass density "
         "and midplane from a map of a stellar label over (z, v_z).",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version", action="version", version=f"oti {version('orbital-torus-imaging')}"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("-q", "--quiet", action="store_true", help="no progress on the terminal")
+    common = argparse.ArgumentParser(add_help=False, parents=[every])
     _add_sampling(common, DEFAULTS)
     kind = argparse.ArgumentParser(add_help=False)
     kind.add_argument(
@@ -65,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser(
         "sample",
+        parents=[every],
         help="sample a fit with NUTS, or go on with a run that was stopped",
         description="Draw from the posterior of a fit on file. Finished blocks of draws are kept "
         "in a folder beside the file, so that a run that was stopped or killed goes on with "
@@ -79,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "calibrate",
-        parents=[kind, maps],
+        parents=[every, kind, maps],
         help="test the uncertainties on simulations of a binned map",
         description="Simulation-based calibration: draw truths from the prior, simulate the map "
         "of each with the pixels and errors given, fit it, and test that the ranks of the truths "
@@ -99,13 +110,14 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
     check.add_argument("--checkpoint", help="file of finished simulations, to go on from")
     check.add_argument("--out", help="output folder (default: oti-calibrate-MAP)")
-    _add_catalog(commands)
+    _add_catalog(commands, every)
     return parser
 
 
-def _add_catalog(commands) -> None:
+def _add_catalog(commands, every) -> None:
     binning = commands.add_parser(
         "bin",
+        parents=[every],
         help="make a binned map of catalogue files",
         description="Read, clean, transform, select and bin a catalogue as a configuration says, "
         "and write the map (map.csv, for `oti fit`), the stars (stars.parquet), the cuts "
@@ -119,6 +131,7 @@ def _add_catalog(commands) -> None:
 
     fetch = commands.add_parser(
         "fetch",
+        parents=[every],
         help="download public catalogue files",
         description="Download the public files of a preset; an interrupted download goes on where "
         "it stopped.",

@@ -19,6 +19,7 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
+from ..clock import duration
 from .checkpoint import Checkpoint
 from .laplace import ln_densities
 
@@ -141,12 +142,15 @@ class Progress(NamedTuple):
     seconds_left: float
 
     def __str__(self) -> str:
-        ess = f", ESS {self.ess:.0f}" if np.isfinite(self.ess) else ", warming up"
-        return (
-            f"{self.chains} chain{'s' * (self.chains > 1)}, step {self.done // self.chains}/"
-            f"{self.total // self.chains}, {self.divergences} divergences{ess}, "
-            f"{self.seconds_left:.0f} s left"
+        # The most wanted first: what does not fit on a terminal is cut at the end.
+        step, steps = self.done // self.chains, self.total // self.chains
+        text = (
+            f"{self.chains} chain{'s' * (self.chains > 1)}, step {step}/{steps}, "
+            f"{self.divergences} divergence{'s' * (self.divergences != 1)}"
         )
+        if np.isfinite(self.seconds_left):
+            text += f", {duration(self.seconds_left)} left"
+        return text + (f", ESS {self.ess:.0f}" if np.isfinite(self.ess) else ", warming up")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -252,6 +256,9 @@ def sample_nuts(
         n_chains, num_warmup, total, progress if callable(progress) else show if shown else None
     )
 
+    if watch.report is not None:
+        watch.report(watch.progress)
+
     def run(c: int):
         chain, out = start(ln_density, args, starts[c]), []
         for i in range(0, total, size):
@@ -318,20 +325,23 @@ def possible_starts(ln_density: Callable, args: Any, starts: Float[Array, "c d"]
 def diagnostics(draws: np.ndarray) -> dict[str, np.ndarray]:
     """R-hat, bulk and tail effective sample size of draws with shape (chain, draw, parameter).
 
-    The R-hat of one chain is that of its halves.
+    The R-hat of one chain is that of its halves; where no chain moved it is NaN.
     """
     move = np.moveaxis(draws, -1, 0)
     halves = move
     if draws.shape[0] == 1:
         half = draws.shape[1] // 2
         halves = move[..., : 2 * half].reshape(len(move), 2, half)
-    return {
-        "rhat": np.asarray(array_stats.rhat(halves)),
-        "ess_bulk": np.asarray(array_stats.ess(move, method="bulk")),
-        "ess_tail": np.asarray(array_stats.ess(move, method="tail", prob=(0.05, 0.95))),
-    }
+    # Draws that are all the same divide zero by zero, which numpy would remark on.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "rhat": np.asarray(array_stats.rhat(halves)),
+            "ess_bulk": np.asarray(array_stats.ess(move, method="bulk")),
+            "ess_tail": np.asarray(array_stats.ess(move, method="tail", prob=(0.05, 0.95))),
+        }
 
 
 def energy_fraction(energy: np.ndarray) -> np.ndarray:
     """E-BFMI of each chain; below 0.3 the momentum resampling explores the energies poorly."""
-    return np.asarray([np.mean(np.diff(e) ** 2) / np.var(e) for e in jnp.atleast_2d(energy)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray([np.mean(np.diff(e) ** 2) / np.var(e) for e in np.atleast_2d(energy)])

@@ -1,8 +1,10 @@
 """Posterior draws that behave as a list of parameter dictionaries, and what is known of them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax
 import numpy as np
 
 from ..inference.nuts import Chains, diagnostics, energy_fraction
@@ -11,6 +13,8 @@ from ..priors import Layout
 # Effective draws, and their share of those weighed, below which weights are not trusted, whatever
 # their Pareto k: with a tenth of the share the sds of weak parameters come out 10 to 30 % short.
 ENOUGH, SHARE = 100, 0.2
+# The most draws of which a function is evaluated at once.
+BLOCK = 256
 
 
 class Samples(Sequence):
@@ -31,6 +35,11 @@ class Samples(Sequence):
         """Names of the columns of ``draws``."""
         return self.layout.names()
 
+    @property
+    def stacked(self) -> dict:
+        """One parameter dictionary whose values are those of all draws along a first axis."""
+        return self.layout.unflatten(self.draws)
+
     def __len__(self) -> int:
         return self.draws.shape[0]
 
@@ -46,6 +55,37 @@ class Samples(Sequence):
         if isinstance(index, slice):
             return Samples(self.draws[index], self.layout)
         return self.layout.unflatten(self.draws[int(index)])
+
+
+def of_draws(function: Callable, model: Any, stacked: dict, *arguments: Any) -> Any:
+    """``function(model, params, *arguments)`` of every set of parameters in `stacked`.
+
+    `stacked` is one dictionary of values with the draws along their first axis (`Samples.stacked`);
+    the arrays that the function returns, traced, come back as numpy's with that axis in front.
+    Draws go through one compiled program in blocks of one size, so that neither memory nor
+    compilation grows with their number.  The program is kept by the function itself: give one
+    that has a name, not one made for the call.
+    """
+    stacked = jax.tree.map(lambda x: np.asarray(x, float), stacked)
+    n = len(jax.tree.leaves(stacked)[0])
+    # A few draws are a block of a power of two: not every number of them is a program.
+    size = min(BLOCK, 1 << (n - 1).bit_length())
+    parts = []
+    for first in range(0, n, size):
+        rows = np.minimum(np.arange(first, first + size), n - 1)
+        block = jax.tree.map(lambda x, rows=rows: x[rows], stacked)
+        parts.append(_of_block(function, model, block, arguments))
+    return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[:n], *parts)
+
+
+def one_stacked(params: dict) -> dict:
+    """One set of parameters as the only draw, for `of_draws`."""
+    return jax.tree.map(lambda x: np.asarray(x, float)[None], params)
+
+
+@eqx.filter_jit
+def _of_block(function, model, stacked, arguments):
+    return jax.vmap(lambda params: function(model, params, *arguments))(stacked)
 
 
 class SampleState(NamedTuple):

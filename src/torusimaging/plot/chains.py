@@ -8,11 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, rankdata
+from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
 
 from ..inference.nuts import diagnostics
 from ..models.samples import SampleState
 from ..results import DERIVED, UNITS, Fit, derive
+from ..rounding import rounded
 from .checks import check_draws
 from .covariance import corner_axes
 from .style import BLUE, DENSITY_UNIT, GREY, LINES, SURFACE_UNIT
@@ -25,7 +27,6 @@ LABELS = {
     "Sigma(1.1 kpc)": rf"$\Sigma$(1.1 kpc) [{SURFACE_UNIT}]",
 }
 RANK_BINS = 20
-CORNER_DRAWS = 2000
 # What 1 and 2 standard deviations of a normal distribution of two parameters hold.
 INSIDE = 1 - np.exp(-0.5 * np.array([1.0, 2.0]) ** 2)
 GRID = 60
@@ -94,7 +95,7 @@ def plot_corner(fit: Fit, parameters: str | Sequence[str] | None = None) -> tupl
 
     Parameters
     ----------
-    fit : a fit with draws, of which at most 2000 are used
+    fit : a fit with draws, all of which are used
     parameters : names of ``fit.samples.names`` or of `Fit.derived`; default: the latter, less
         those that the model does not reach
 
@@ -108,7 +109,6 @@ def plot_corner(fit: Fit, parameters: str | Sequence[str] | None = None) -> tupl
     """
     columns = _columns(fit, parameters)
     draws = np.stack(list(columns.values()))
-    draws = draws[:, :: -(-draws.shape[1] // CORNER_DRAWS)]
     fig, axes = corner_axes([_label(name) for name in columns])
     limits = _limits(draws)
     for i, x in enumerate(draws):
@@ -123,15 +123,20 @@ def _draw_marginal(ax: Axes, x: NDArray, limits: NDArray) -> None:
     ax.axvspan(low, high, color=BLUE, alpha=0.2, lw=0)
     ax.hist(x, 30, range=tuple(limits), density=True, histtype="step", color=BLUE, lw=1.2)
     ax.axvline(middle, color="k", ls="--", lw=1.0)
-    smallest = min(high - middle, middle - low)
-    digits = max(0, 1 - int(np.floor(np.log10(smallest)))) if smallest > 0 else 3
-    plus, minus = f"{high - middle:.{digits}f}", f"{middle - low:.{digits}f}"
-    ax.set_title(f"${middle:.{digits}f}^{{+{plus}}}_{{-{minus}}}$", fontsize="medium")
+    # The same rule as for the tables, so that a number is written in one way.
+    value, plus, minus = (
+        rounded(x, 0.5 * (high - low)) for x in (middle, high - middle, middle - low)
+    )
+    ax.set_title(f"${value}^{{+{plus}}}_{{-{minus}}}$", fontsize="medium")
     ax.set_xlim(limits)
 
 
 def _draw_pair(ax: Axes, xy: NDArray, limits: NDArray) -> None:
-    """Points and contours; the density is a kernel estimate along the principal axes."""
+    """Points and contours of a kernel estimate of the density along the principal axes.
+
+    Counts on a grid are smoothed, so that its cost hardly grows with the draws; the kernel's width
+    is Scott's rule.
+    """
     centre, scale = xy.mean(axis=1, keepdims=True), np.ptp(limits, axis=1)[:, None]
     values, vectors = np.linalg.eigh(np.cov((xy - centre) / scale))
     # Parameters may depend on each other exactly, or not vary: noise far below the kernel's width
@@ -139,12 +144,15 @@ def _draw_pair(ax: Axes, xy: NDArray, limits: NDArray) -> None:
     root = scale * vectors * np.sqrt(np.maximum(values, 1e-8))
     noise = np.random.default_rng(0).normal(0, 1e-3, xy.shape)
     white = np.linalg.solve(root, xy - centre) + noise
-    density = gaussian_kde(white)
-    grid = np.stack(np.meshgrid(*(np.linspace(*ends, GRID) for ends in _limits(white))))
-    across, up = np.einsum("ij,jkl->ikl", root, grid) + centre[..., None]
-    levels = np.quantile(density(white), 1 - INSIDE[::-1])
+    ends = _limits(white)
+    counts, *edges = np.histogram2d(*white, bins=GRID, range=ends)
+    steps = np.ptp(ends, axis=1) / GRID
+    height = gaussian_filter(counts, white.shape[1] ** (-1 / 6) / steps, mode="constant")
+    # A few draws lie beyond the grid, where the density is less than anywhere on it.
+    levels = np.quantile(np.repeat(height.ravel(), counts.ravel().astype(int)), 1 - INSIDE[::-1])
+    centres = np.stack(np.meshgrid(*(0.5 * (e[1:] + e[:-1]) for e in edges), indexing="ij"))
+    across, up = np.einsum("ij,jkl->ikl", root, centres) + centre[..., None]
     ax.plot(*xy, ".", ms=1.5, mew=0, color=GREY, rasterized=True)
-    height = density(grid.reshape(2, -1)).reshape(GRID, GRID)
     ax.contour(across, up, height, levels=levels, colors=BLUE, linewidths=(1.0, 1.5))
     ax.set(xlim=limits[0], ylim=limits[1])
 
@@ -165,13 +173,13 @@ def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDAr
     if not names:
         raise ValueError("parameters must hold at least one name, but is empty.")
     known = list(dict.fromkeys((*DERIVED, *samples.names)))
-    columns = {}
+    columns, derived = {}, derive(fit) if set(names) & set(DERIVED) else {}
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0.0)[0]
             raise ValueError(f"parameters has no name {name!r}; the nearest is {near!r}.")
-        if name in DERIVED:
-            columns[name] = derive(fit, name)
+        if name in derived:
+            columns[name] = derived[name]
         else:
             columns[name] = samples.draws[:, samples.names.index(name)]
     missing = [name for name, values in columns.items() if not np.all(np.isfinite(values))]

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from tqdm import tqdm
 
 from .. import data, plot
 from ..calibration import Calibration, calibrate, check_numbers
@@ -28,24 +27,31 @@ def write_calibration(result: Calibration, folder: str | os.PathLike) -> list[Pa
     return files
 
 
-def run(options) -> None:
-    """Fit the map, calibrate, write and print; raises as these do."""
+def run(options, progress) -> None:
+    """Fit the map, calibrate, write and print; raises as these do.
+
+    `progress` is the command's `cli.progress.Progress`.
+    """
     processes = os.cpu_count() or 1 if options.processes is None else options.processes
     check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
+    progress.stage(f"reading {Path(options.map).name}")
     binned = data.read_map(options.map, options.label, options.scatter)
     folder = prepare_folder(options.out or f"oti-calibrate-{Path(options.map).stem}")
     with in_use(folder):
+        progress.stage("finding the optimum (compiles first)")
         fit = fit_map(binned, model=options.model)
-        with tqdm(total=options.simulations, disable=None, desc="simulations", unit="map") as bar:
-            result = calibrate(
-                fit,
-                options.simulations,
-                options.sampler,
-                seed=options.seed,
-                processes=processes,
-                progress=bar.update,
-                checkpoint=options.checkpoint,
-            )
+        progress.stage("simulations")
+        result = calibrate(
+            fit,
+            options.simulations,
+            options.sampler,
+            seed=options.seed,
+            processes=processes,
+            progress=progress.counter(options.simulations, "maps"),
+            checkpoint=options.checkpoint,
+        )
+        progress.stage("writing")
         files = write_calibration(result, folder)
+    progress.finish()
     print(result.text)
     print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")

@@ -36,9 +36,10 @@ def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
     return files
 
 
-def run_bin(options) -> None:
+def run_bin(options, progress) -> None:
     """The command `oti bin`: a template, or a configuration's map with its cuts printed."""
     if options.template is not None:
+        progress.finish()
         print(template(options.template), end="")
         return
     if options.config is None:
@@ -46,15 +47,19 @@ def run_bin(options) -> None:
     config = read_config(options.config)
     folder = prepare_folder(options.out or config.output)
     with in_use(folder):
-        sample = load(config)
+        sample = load(config, progress.stage)
+        progress.stage("writing")
         files = write_sample(sample, folder)
+    progress.finish()
     print(sample.flow)
     print(f"\n{sample.describe()}\n\nWritten to {folder}: {', '.join(f.name for f in files)}")
 
 
-def run_fetch(options) -> bool:
+def run_fetch(options, progress) -> bool:
     """The command `oti fetch`; whether a file is left for a person to download."""
-    fetched = fetch(options.preset, options.to, options.mirror, progress=True)
+    # A download has a bar of its own.
+    progress.finish()
+    fetched = fetch(options.preset, options.to, options.mirror, progress=not options.quiet)
     for path in fetched.files:
         print(path)
     for sentence in fetched.by_hand:

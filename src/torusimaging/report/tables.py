@@ -5,33 +5,33 @@ import numpy as np
 
 from ..mock import MockSurvey
 from ..results import DERIVED, Fit
+from ..rounding import rounded
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
 
-    One line a quantity; where the posterior is lopsided the interval is, too.
+    One line a quantity, rounded to its error; where the posterior is lopsided the interval is,
+    too.  An error that is not known is NaN.
     """
-    table = fit.derived()
     known = None if truth is None else true_values(truth)
     lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}  {'unit':<14}"]
     if known:
         lines[0] += f"{'truth':>10}"
-    for row in table:
+    for row in fit.derived():
         if not np.isfinite(row["median"]):
             reach = float(fit.model.reach(fit.params))
             lines.append(f"{row['quantity']:<16}beyond the model, which ends at {reach:.2f} kpc")
             continue
         unit = str(row["unit"]).replace("solMass", "Msun")
         middle, low, high = float(row["median"]), float(row["p16"]), float(row["p84"])
-        line = (
-            f"{row['quantity']:<16}{middle:>10.4g}{middle - low:>9.2g}{high - middle:>9.2g}"
-            f"  {unit:<14}"
-        )
+        values = [middle, middle - low, high - middle]
         if known:
-            line += f"{known[row['quantity']].to_value(row['unit']):>10.4g}"
-        lines.append(line)
-    return "\n".join(lines)
+            values.append(known[row["quantity"]].to_value(row["unit"]))
+        texts = [rounded(x, 0.5 * (high - low)) for x in values]
+        line = f"{row['quantity']:<16}{texts[0]:>10}{texts[1]:>9}{texts[2]:>9}  {unit:<14}"
+        lines.append(line + "".join(f"{text:>10}" for text in texts[3:]))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
