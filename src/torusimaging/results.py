@@ -18,7 +18,7 @@ from .distributions import pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
-from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map
+from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import LaplaceState, Samples, SampleState
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
@@ -225,6 +225,7 @@ class Fit:
 
         Raises ``OSError`` where the folder cannot be written.
         """
+        require_x64(self.model)
         return storage.write(self, path)
 
 
@@ -274,6 +275,7 @@ def derive(fit: Fit, name: str, every: int = 1) -> np.ndarray:
 
     Of the optimum alone before sampling.
     """
+    require_x64(fit.model)
     function, unit, shown = DERIVED[name]
     if fit.samples is None:
         stacked = jax.tree.map(lambda x: np.asarray(x, float)[None], fit.params)
@@ -291,6 +293,7 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``
     for another name, and as that and `optimize` do.
     """
+    require_x64()
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
     bdata = as_dictionary(bdata)
@@ -316,4 +319,5 @@ def load(path: str | os.PathLike) -> Fit:
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for a file that is corrupt
     or was not written by this package.
     """
+    require_x64()
     return Fit(**storage.read(path))

@@ -29,7 +29,7 @@ from .density import (
 )
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
-from .pixels import read_map
+from .pixels import read_map, require_x64
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
 # most at so many times the data's height.
@@ -87,6 +87,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_smooth_sigma: float = 0.5,
         priors: dict | None = None,
     ):
+        require_x64()
         check_radial_knots(label_knots, "label_knots")
         if label_sign not in (1, -1):
             raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
@@ -147,6 +148,7 @@ class TorusImaging1DPotential(OrbitModel):
         Raises ``ValueError`` for a label without a gradient (the data then say nothing about
         orbits), density knots that do not cover the data, or bad options.
         """
+        require_x64()
         initial.check_options(options, cls.__init__, "auto_init")
         if knots is not None:
             make = partial(
@@ -283,6 +285,7 @@ class TorusImaging1DPotential(OrbitModel):
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
         """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        require_x64(self)
         return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
 
     def reach(self, params: dict) -> Array:

@@ -14,6 +14,7 @@ from ..splines import QuadraticSpline, check_radial_knots
 from . import initial
 from .fourier import FourierModel
 from .knots import choose_knots
+from .pixels import require_x64
 from .user import check_orders
 
 PRIORS = ("default", "price-whelan25")
@@ -87,6 +88,7 @@ class TorusImaging1DSpline(FourierModel):
         references: dict | None = None,
         priors: dict | None = None,
     ):
+        require_x64()
         check_orders(e_knots, convention)
         for name, knots in [("label_knots", label_knots)] + [
             (f"e_knots[{m}]", k) for m, k in e_knots.items()
@@ -173,6 +175,7 @@ class TorusImaging1DSpline(FourierModel):
         Raises ``ValueError`` for ``prior="price-whelan25"``, which has no evidence.
         """
         e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
+        require_x64()
         initial.check_options(options, cls.__init__, "auto_init")
         if knots is not None:
             make = partial(
@@ -269,6 +272,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
         """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2)."""
+        require_x64(self)
         splines = self.foliation(params).e_funcs
         return {
             m: np.asarray(e(jnp.asarray(r_e, float)))
@@ -277,6 +281,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
         """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        require_x64(self)
         return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
 
     def r_e_max(self, params: dict) -> Array:
