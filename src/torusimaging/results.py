@@ -18,6 +18,7 @@ from .distributions import pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
+from .models.gradient import doubts
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import LaplaceState, Samples, SampleState
 
@@ -106,7 +107,10 @@ class Fit:
             for name, pull in pulls(self.model.given, self.params).items()
             if pull > FAR
         ]
+        out += doubts(self.data)
         chi2 = self.chi2_per_pixel
+        if not chi2 < chi2_of_constant(self.data):
+            out.append("The fitted label describes the map no better than a constant.")
         if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / self.data["label"].size)):
             out.append(
                 f"chi^2 per pixel is {chi2:.3g}: the errors or the model do not "
@@ -233,6 +237,13 @@ def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
     """Mean squared residual of the parameters' labels in units of the pixels' errors."""
     fit = model.get_label(*places_of(data), params)
     return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
+
+
+def chi2_of_constant(data: dict) -> float:
+    """The same of the best constant label."""
+    weight = data["label_err"] ** -2.0
+    off = data["label"] - np.average(data["label"], weights=weight)
+    return float(np.mean(weight * off**2))
 
 
 def _step(samples: Samples | None, most: int) -> int:

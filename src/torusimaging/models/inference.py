@@ -14,6 +14,7 @@ from ..inference import laplace, nuts, optimize
 from ..inference.checkpoint import Checkpoint
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from . import prior
+from .gradient import check_pixels
 from .identity import identity_of
 from .objectives import (
     OBJECTIVES,
@@ -45,8 +46,9 @@ class Inference(Posterior):
         regularisation, or priors that are not normal, by BFGS.  Both step in the free vector that
         the bounds are mapped to, but the density that they maximise is that of the parameters.
 
-        Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
-        state's sentence where the optimiser did not converge.
+        Raises ``ValueError`` for bad input and fewer pixels than parameters and, unless
+        ``throw=False``, ``RuntimeError`` with the state's sentence where the optimiser did not
+        converge.
         """
         require_x64()
         if objective not in OBJECTIVES:
@@ -56,6 +58,7 @@ class Inference(Posterior):
         pixels = read_map(data, objective)
         params0 = self.floats(params0)
         layout = Layout.of(params0)
+        check_pixels(pixels.pos.size, layout.size)
         limits = make_bounds(layout, params0, bounds, self.given)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         start = limits.free(layout.flatten(params0))

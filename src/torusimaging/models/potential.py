@@ -14,7 +14,7 @@ from .. import actions
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
-from ..priors import slope_residuals, start_inside
+from ..priors import Layout, slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from ..units import internal
 from . import initial
@@ -27,6 +27,7 @@ from .density import (
     check_positive,
     reference_density,
 )
+from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
 from .pixels import read_map, require_x64
@@ -145,8 +146,8 @@ class TorusImaging1DPotential(OrbitModel):
             models, half a minute to two
         options : further arguments of the class
 
-        Raises ``ValueError`` for a label without a gradient (the data then say nothing about
-        orbits), density knots that do not cover the data, or bad options.
+        Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
+        orbits (see `gradient.changes`), density knots that do not cover the data, or bad options.
         """
         require_x64()
         initial.check_options(options, cls.__init__, "auto_init")
@@ -167,7 +168,6 @@ class TorusImaging1DPotential(OrbitModel):
                 sizes["density_knots"] = density_knots
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
-        initial.check_gradient(binned_data)
         kind = "gaussian" if "label" in binned_data else "poisson"
         data = read_map(binned_data, kind)
         pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
@@ -198,6 +198,9 @@ class TorusImaging1DPotential(OrbitModel):
             "vel0": np.float64(guess.vel0),
             "density_params": form.start(),
         }
+        shape = initial.make_knots(label_knots, 1.0, label_knots_spacing_power, "label_knots")
+        check_pixels(guess.pixels.size, Layout.of(start).size + len(shape))
+        check_gradient(binned_data)
         above, below = form.sides(start["density_params"])
         _check_mass(float(above.force(jnp.asarray(reach))), omega0**2 * reach)
         orbits = PotentialFoliation(

@@ -9,10 +9,11 @@ from jaxtyping import Array, Float
 
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
-from ..priors import published_slope_residuals, slope_residuals, start_inside
+from ..priors import Layout, published_slope_residuals, slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from . import initial
 from .fourier import FourierModel
+from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .pixels import require_x64
 from .user import check_orders
@@ -172,7 +173,9 @@ class TorusImaging1DSpline(FourierModel):
         or 10 knots of the label, then three quarters, all or five quarters of `e_knots`, then the
         given smoothness sds times 0.5, 1 or 2; numbers that are given are where it begins, and
         knots that are given are kept.  It compiles and fits up to 6 models, half a minute to two.
-        Raises ``ValueError`` for ``prior="price-whelan25"``, which has no evidence.
+        Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
+        orbits (see `gradient.changes`), and ``prior="price-whelan25"`` with it, which has no
+        evidence.
         """
         e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
         require_x64()
@@ -202,6 +205,8 @@ class TorusImaging1DSpline(FourierModel):
         options = {"label_sign": guess.label_sign, "references": references} | options
         model = cls(label, radii, e_signs, units, **options)
         params = initial.start(model, guess)
+        check_pixels(guess.pixels.size, Layout.of(params).size)
+        check_gradient(binned_data)
         return model, *start_inside(model.given, initial.bounds(params, guess), params)
 
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
