@@ -93,8 +93,8 @@ def test_the_curvature_itself_whatever_the_parameters_scales(data):
     # Without residuals it is J^T J, whose entries of the label's parameters have closed forms.
     r = (data["label"] - 0.05) / 0.6
     weight = data["label_err"] ** -2
-    expected = [[weight.sum(), 1e-9 * (weight @ r)], [1e-9 * (weight @ r), 1e-18 * (weight @ r**2)]]
-    np.testing.assert_allclose(curvature[1:3, 1:3], expected, rtol=1e-10)
+    slopes = np.stack([1e-9 * r, np.ones_like(r)])  # with the slope and x0, in the order of names
+    np.testing.assert_allclose(curvature[1:3, 1:3], slopes * weight @ slopes.T, rtol=1e-10)
     plain = own.get_crlb_uncertainties(PARAMS, data)
     sd = model.get_crlb_uncertainties(params, data)
     np.testing.assert_allclose(sd["pos0"], plain["pos0"], rtol=1e-6)
