@@ -1,6 +1,5 @@
 """Ctrl-C and the end of a batch job, at any moment: code 130, a sentence, nothing half-written."""
 
-import os
 import signal
 import subprocess
 import sys

@@ -169,9 +169,7 @@ def minimise(
     return out.value, out.stats["num_steps"], out.result == optx.RESULTS.successful
 
 
-def judge(
-    objective: Callable, z: Float[Array, " d"], args: Any, value: float, good: bool
-) -> int:
+def judge(objective: Callable, z: Float[Array, " d"], args: Any, value: float, good: bool) -> int:
     """The code of an optimisation that ended at `z`, where the solver's word was `good`.
 
     A solver that failed may yet be at the minimum to within rounding.

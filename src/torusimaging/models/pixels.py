@@ -35,8 +35,8 @@ def require_x64(model=None) -> None:
     kinds = {x.dtype for x in jax.tree.leaves(model) if eqx.is_inexact_array(x)}
     if single := kinds - {np.dtype(float)}:
         raise RuntimeError(
-            f"the model holds {single.pop().name} numbers, which a fit cannot use: run {line} before "
-            "anything else, and make the model anew."
+            f"the model holds {single.pop().name} numbers, which a fit cannot use: run {line} "
+            "before anything else, and make the model anew."
         )
 
 
