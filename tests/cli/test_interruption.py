@@ -1,5 +1,6 @@
 """Ctrl-C and the end of a batch job, at any moment: code 130, a sentence, nothing half-written."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from torusimaging.cli import main
+from torusimaging.cli.interruption import Interruption
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,6 +27,37 @@ def test_the_caller_s_handlers_stay(tmp_path, capsys):
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+def test_what_is_ignored_stays_so(tmp_path, capsys):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Interruption(ends_process=False):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Swallows:
+    """Meets a signal in its finaliser, whose exceptions Python drops."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+
+def test_a_signal_in_a_finaliser_is_not_lost():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Interruption(ends_process=False):
+            some = Swallows()
+            del some
+            for _ in range(1000):
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_other_threads_may_call_it(tmp_path, capsys):
@@ -52,7 +85,9 @@ def map_text():
 )
 def test_a_signal_at_any_moment(number, after_optimum, seconds, map_text, tmp_path):
     (tmp_path / "map.csv").write_text(map_text)
-    command = "import sys; from torusimaging.cli import main; sys.exit(main())"
+    # Tests in the background of a script are started with Ctrl-C ignored, as are their children.
+    command = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command += "from torusimaging.cli import main; sys.exit(main())"
     options = ["--chains", "1", "--warmup", "61", "--draws", "1370", "--out", "fit"]
     child = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-c", command, "fit", "map.csv", *options],

@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"oti: error: {text}", file=sys.stderr)
             return EXIT_BAD_INPUT
         except KeyboardInterrupt as stop:
+            interruption.answered.set()
             print(f"oti: {str(stop) or 'interrupted; no result was written.'}", file=sys.stderr)
             interruption.end()
             return EXIT_INTERRUPTED

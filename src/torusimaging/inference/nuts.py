@@ -156,6 +156,10 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run; the message says what was kept."""
 
 
+# Set while a run that was interrupted finishes the blocks under way.
+stopping = threading.Event()
+
+
 class _Watch:
     """Counts the blocks that chains finish, and reports them."""
 
@@ -310,12 +314,14 @@ def sample_nuts(
         try:
             results = [future.result() for future in futures]
         except KeyboardInterrupt:
+            stopping.set()
             watch.stop.set()
             wait(futures)
             where = f"; {checkpoint.folder} keeps them" if checkpoint else ""
             raise Interrupted(f"sampling stopped at {watch.progress}{where}") from None
         finally:
             watch.stop.set()
+            stopping.clear()
     done = [r for r in results if r is not None]
     columns = [np.stack(x) for x in zip(*(r[0] for r in done), strict=True)]
     return Chains(
