@@ -84,7 +84,8 @@ class Interruption:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             return self.old_hook(unraisable)
         self.first = None
-        signal.raise_signal(signal.SIGINT)
+        # From another thread, and later: here it would be swallowed once more.
+        threading.Timer(STEP, signal.raise_signal, [signal.SIGINT]).start()
 
     def _watch(self) -> None:
         with self.told:
