@@ -116,6 +116,7 @@ def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Co
             f"the model must be of the Fourier family, but {type(model).__name__} is not: orbits "
             "in a potential are consistent by construction."
         )
+    require_x64(model)
     params = jax.tree.map(lambda x: jnp.asarray(x, float), params)
     try:
         foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)

@@ -16,6 +16,7 @@ from .actions import potential_orbits
 from .foliation.density import FOUR_PI_G, Side
 from .foliation.potential import OrbitGrid, PotentialFoliation
 from .mock import Potential1D
+from .models.pixels import require_x64
 from .plot import plot_actions
 from .profile import read_draws
 from .reference import (
@@ -140,6 +141,7 @@ def compare_actions(
     Agama is asked for and absent or its units are not set; `UnitError` for coordinates without
     units.
     """
+    require_x64()
     model, draws, meta = read_draws(samples)
     params = samples.params if hasattr(samples, "params") else draws[0]
     pos = np.atleast_1d(internal(z, u.kpc, "z"))

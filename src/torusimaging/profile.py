@@ -65,6 +65,7 @@ def profiles(
     """
     require_x64()
     model, draws, meta = read_draws(fit)
+    require_x64(model)
     stacked = _stack(draws)
     try:
         has_force = getattr(model.foliation(draws[0]), "has_force", True)

@@ -15,7 +15,8 @@ from .distributions import pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
-from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map
+from .models.gradient import doubts
+from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked
 from .rounding import RoundedTable
 
@@ -104,7 +105,10 @@ class Fit:
             for name, pull in pulls(self.model.given, self.params).items()
             if pull > FAR
         ]
+        out += doubts(self.data)
         chi2 = self.chi2_per_pixel
+        if not chi2 < chi2_of_constant(self.data):
+            out.append("The fitted label describes the map no better than a constant.")
         if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / self.data["label"].size)):
             out.append(
                 f"chi^2 per pixel is {chi2:.3g}: the errors or the model do not "
@@ -226,6 +230,7 @@ class Fit:
 
         Raises ``OSError`` where the folder cannot be written.
         """
+        require_x64(self.model)
         return storage.write(self, path)
 
 
@@ -243,6 +248,13 @@ def _interval(draws: np.ndarray) -> np.ndarray:
     low, middle, high = np.percentile(draws, [16, 50, 84], axis=0)
     alike = np.ptp(draws, axis=0) == 0
     return np.stack([np.where(alike, np.nan, low), middle, np.where(alike, np.nan, high)])
+
+
+def chi2_of_constant(data: dict) -> float:
+    """The same of the best constant label."""
+    weight = data["label_err"] ** -2.0
+    off = data["label"] - np.average(data["label"], weights=weight)
+    return float(np.mean(weight * off**2))
 
 
 def _surface_density(model, params, height):
@@ -279,6 +291,7 @@ def derive(fit: Fit) -> dict[str, np.ndarray]:
 
     Of the optimum alone before sampling.
     """
+    require_x64(fit.model)
     stacked = fit.samples.stacked if fit.samples is not None else one_stacked(fit.params)
     functions = {name: function for name, (function, *_) in DERIVED.items()}
     values = of_draws(_each, fit.model, stacked, functions)
@@ -294,6 +307,7 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``
     for another name, and as that and `optimize` do.
     """
+    require_x64()
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
     bdata = as_dictionary(bdata)
@@ -319,4 +333,5 @@ def load(path: str | os.PathLike) -> Fit:
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for a file that is corrupt
     or was not written by this package.
     """
+    require_x64()
     return Fit(**storage.read(path))

@@ -50,7 +50,8 @@ class Problem(NamedTuple):
         """The problem of a fit; its first truths are the same for any number of them."""
         model, seed = fit.model, settings["seed"]
         truths = model.draw_prior(fit.start, fit.bounds, simulations, seed)
-        other_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+        # Simulation i has the stream (seed, i), but the first (seed, 2^31).
+        other_seed = int(np.random.SeedSequence([seed, 2**31 + 1]).generate_state(1)[0])
         others = model.draw_prior(fit.start, fit.bounds, PRIOR_DRAWS, other_seed)
         heights = np.zeros(0)
         if getattr(model.foliation(fit.params), "has_force", True):
@@ -160,9 +161,11 @@ def _draws(problem: Problem, data: dict, best: dict, seed: int):
     warmup = settings["num_warmup"]
     state, samples = model.mcmc_run_label(data, best, bounds, seed, steps, warmup, CHAINS)
     if not min(state.ess_bulk.values()) >= DRAWS:
-        # Ranks among draws that hang together are not uniform: this truth needs a longer run.
+        # Ranks among draws that hang together are not uniform: this truth needs a longer run, of
+        # other random numbers than the first.  Seeds of first runs are below 2^31.
         more = LONGER * warmup, LONGER * steps
-        state, samples = model.mcmc_run_label(data, best, bounds, seed, more[1], more[0], CHAINS)
+        other = seed + 2**31
+        state, samples = model.mcmc_run_label(data, best, bounds, other, more[1], more[0], CHAINS)
     return state, samples
 
 

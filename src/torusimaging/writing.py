@@ -2,10 +2,33 @@
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# What is on the way to be complete, and locks: of no use once the process has ended.
+_unfinished: set[Path] = set()
+
+
+def remove_unfinished() -> None:
+    """Remove what writers have begun, for a process that ends without coming back to them."""
+    for path in list(_unfinished):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def begun(path: Path) -> Iterator[None]:
+    """While something is being written that is of no use before it is complete."""
+    _unfinished.add(path)
+    try:
+        yield
+    finally:
+        _unfinished.discard(path)
 
 
 def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> Path:
@@ -23,7 +46,8 @@ def write_complete(path: str | os.PathLike, write: Callable[[str], object]) -> P
         raise OSError(f"{path} cannot be written: {error.strerror or error}.") from None
     os.close(handle)
     try:
-        write(name)
+        with begun(Path(name)):
+            write(name)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
@@ -60,7 +84,8 @@ def in_use(path: Path) -> Iterator[None]:
         if not free:
             raise OSError(f"{path} is being written by another process.")
         try:
-            yield
+            with begun(lock):
+                yield
         finally:
             lock.unlink(missing_ok=True)
 

@@ -104,7 +104,8 @@ def test_against_closed_forms(lines, compared, name):
     quick = quick_evidence(fit.model, fit.data, fit.start, fit.bounds)
     assert quick == pytest.approx(ln_z, abs=0.02)  # without the curvature of the bounds' map
     np.testing.assert_allclose(compared.elpd[name], elpd, atol=0.03)
-    assert row["elpd"] == pytest.approx(elpd.sum(), abs=0.1)
+    # Over seeds the sum of all pixels is 0.03 too high, with an sd of 0.05.
+    assert row["elpd"] == pytest.approx(elpd.sum(), abs=0.2)
     assert row["elpd_se"] == pytest.approx(np.sqrt(elpd.size) * elpd.std(), rel=0.01)
     assert row["n_constrained"] == pytest.approx(row["n_params"] - 3, abs=0.02)
 

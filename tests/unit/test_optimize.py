@@ -3,7 +3,18 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from torusimaging.inference.optimize import minimise_squares
+from torusimaging.inference.laplace import inverse_root, laplace_factor
+from torusimaging.inference.optimize import (
+    CONVERGED,
+    MAX_STEPS,
+    MESSAGES,
+    NOT_FINITE,
+    STALLED,
+    describe,
+    judge,
+    minimise,
+    minimise_squares,
+)
 
 
 def rosenbrock(z, args):
@@ -52,3 +63,67 @@ def test_steps_out_of_the_domain_are_shortened():
     z, _, good = minimise_squares(lambda z, _: jnp.sqrt(z) - 0.1, jnp.array([9.0]), None, 100)
     assert good
     np.testing.assert_allclose(z, [0.01], rtol=1e-8)
+
+
+def test_steps_that_only_shrink_are_no_end():
+    # The slope asks for z < 0, where nothing is finite: z = 0 is no minimum that was found.
+    def edge(z, _):
+        return jnp.where(z < 0, jnp.nan, 1.0 + z)
+
+    z, _, good = minimise_squares(edge, jnp.zeros(1), None, 60)
+    assert not good
+    assert judge(half(edge), z, None, 0.5, bool(good)) == STALLED
+
+
+def half(residuals):
+    """The objective of residuals."""
+    return lambda z, args: 0.5 * jnp.sum(residuals(z, args) ** 2)
+
+
+def test_failures_are_told_apart():
+    start, far = jnp.array([-1.2, 1.0]), jnp.array([jnp.nan, 1.0])
+    objective = half(rosenbrock)
+    z, _, good = minimise_squares(rosenbrock, start, None, 3)
+    assert judge(objective, z, None, float(objective(z, None)), bool(good)) == MAX_STEPS
+    z, _, good = minimise(objective, start, None, 4)
+    assert not good and judge(objective, z, None, float(objective(z, None)), False) == MAX_STEPS
+    z, _, good = minimise(objective, far, None, 4)
+    assert judge(objective, z, None, float(objective(z, None)), bool(good)) == NOT_FINITE
+    texts = {describe(code, 1.0, 4, []).message for code in MESSAGES}
+    assert len(texts) == len(MESSAGES)
+    assert not any(describe(c, 1.0, 4, []).success for c in (MAX_STEPS, NOT_FINITE, STALLED))
+
+
+def test_a_minimum_within_rounding_is_one():
+    # A constant of 1e9 leaves 1e-7 of the objective: BFGS cannot end by its own tolerances.
+    def lifted(z, _):
+        return 1e9 + half(rosenbrock)(z, None)
+
+    z, steps, good = minimise(lifted, jnp.array([-1.2, 1.0]), None, 300)
+    np.testing.assert_allclose(z, [1, 1], atol=1e-3)
+    assert judge(lifted, jnp.ones(2), None, 1e9, False) == CONVERGED
+    assert judge(lifted, z, None, float(lifted(z, None)), bool(good)) == CONVERGED
+
+
+def test_curvature_of_parameters_of_any_scale():
+    # Correlation 0.6 and sds of 1e-7, 1 and 1e6; the closed form of the covariance is known.
+    sd = np.array([1e-7, 1.0, 1e6])
+    correlation = np.array([[1, 0.6, 0], [0.6, 1, 0], [0, 0, 1.0]])
+    covariance = correlation * sd * sd[:, None]
+    precision = np.linalg.inv(correlation) / sd / sd[:, None]
+
+    def objective(z, _):
+        return 0.5 * z @ jnp.asarray(precision) @ z
+
+    factor = np.asarray(laplace_factor(objective, jnp.zeros(3), None))
+    np.testing.assert_allclose(factor @ factor.T / sd / sd[:, None], correlation, atol=1e-9)
+    assert covariance[0, 1] == pytest.approx((factor @ factor.T)[0, 1])
+
+
+@pytest.mark.parametrize(
+    "curvature",
+    [[[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, -1e-9]], [[1e12, 0.0], [0.0, 0.0]]],
+)
+def test_curvature_that_is_not_positive(curvature):
+    with pytest.raises(ValueError, match="not positive in every direction"):
+        inverse_root(np.array(curvature))

@@ -8,8 +8,9 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.distributions import as_arrays, entry, from_numbers, to_numbers
-from torusimaging.models.prior import Prior
+from torusimaging.models.prior import BATCH, COUNTED, MOST_TRIED, Prior
 from torusimaging.priors import Layout, make_bounds
+from torusimaging.simulations import Problem
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 31) * u.kpc, "vel": np.linspace(-70, 70, 31) * u.km / u.s}
 KINDS = ("potential", "spline")
@@ -251,3 +252,19 @@ def test_bad_priors(fits, binned):
     published = oti.fit_map(binned, model="spline", prior="price-whelan25").model
     with pytest.raises(ValueError, match="no distribution"):
         published.draw_prior(fits["spline"].params, fits["spline"].bounds, 10)
+
+
+def test_random_numbers_are_used_once(fits):
+    """Draws of a prior, its volume, and the parts of a calibration have streams of their own."""
+    prior = prior_of(fits["spline"])
+    rng, found, tried = np.random.default_rng(3), 0, 0
+    while found < COUNTED and tried < MOST_TRIED:
+        found, tried = found + len(prior._batch(rng)), tried + BATCH
+    _, sd = prior.ln_normalisation(3)
+    of_draws = np.sqrt((1 - found / tried) / found)
+    assert sd == pytest.approx(of_draws, rel=0.1) and sd != of_draws
+    problem = Problem.of(fits["spline"], 10, {"seed": 3})
+    # Simulation 1 has the stream (3, 1): the other starts must not be of one of its words.
+    for word in np.random.SeedSequence([3, 1]).generate_state(4):
+        same = fits["spline"].model.draw_prior(problem.start, problem.bounds, 3, int(word))
+        assert not np.any(same.draws == problem.others[:3])

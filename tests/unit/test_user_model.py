@@ -77,3 +77,27 @@ def test_bad_input(data):
         oti.TorusImaging1D(label, {2.5: stretch})
     with pytest.raises(ValueError, match="convention must be"):
         oti.TorusImaging1D(label, {2: stretch}, convention="qp")
+
+
+def test_the_curvature_itself_whatever_the_parameters_scales(data):
+    # In units of 1e-9 the slope's sd is 1e9 times that of the others.
+    def scaled(r, x0, slope):
+        return x0 + 1e-9 * slope * r
+
+    model = oti.TorusImaging1D(scaled, {2: stretch})
+    params = PARAMS | {"label_params": {"x0": 0.05, "slope": 0.6e9}}
+    own = oti.TorusImaging1D(label, {2: stretch})
+    data["label"] = own.get_label(data["pos"], data["vel"], PARAMS)
+    curvature = model.get_crlb(params, data, inv=True)
+    np.testing.assert_array_equal(curvature, curvature.T)
+    # Without residuals it is J^T J, whose entries of the label's parameters have closed forms.
+    r = (data["label"] - 0.05) / 0.6
+    weight = data["label_err"] ** -2
+    slopes = np.stack([1e-9 * r, np.ones_like(r)])  # with the slope and x0, in the order of names
+    np.testing.assert_allclose(curvature[1:3, 1:3], slopes * weight @ slopes.T, rtol=1e-10)
+    plain = own.get_crlb_uncertainties(PARAMS, data)
+    sd = model.get_crlb_uncertainties(params, data)
+    np.testing.assert_allclose(sd["pos0"], plain["pos0"], rtol=1e-6)
+    np.testing.assert_allclose(
+        sd["label_params"]["slope"], 1e9 * plain["label_params"]["slope"], rtol=1e-6
+    )

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+from .interruption import saying
 from .parser import DEFAULTS
 
 EXIT_DOUBTFUL = 3
@@ -153,7 +154,8 @@ def _go_on(path: Path, folder: Path) -> str:
 def _resumable(path: Path, folder: Path):
     """Add to an interruption how to go on."""
     try:
-        yield
+        with saying(lambda: f"interrupted; go on with: {_go_on(path, folder)}"):
+            yield
     except KeyboardInterrupt as stop:
         text = str(stop) or "interrupted"
         raise KeyboardInterrupt(f"{text}; go on with: {_go_on(path, folder)}") from None

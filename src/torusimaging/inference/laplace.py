@@ -28,14 +28,33 @@ def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Flo
     Raises ``ValueError`` where the Hessian is not positive definite, that is, where `z` is no
     minimum or a direction is not constrained at all.
     """
-    hessian = np.asarray(_hessian(objective, z, args))
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    if not np.all(np.isfinite(values)) or values[0] <= 1e-12 * values[-1]:
-        raise ValueError(
-            "the curvature of the posterior is not positive in every direction "
-            f"(smallest eigenvalue {values[0]:.3g}): optimise first, or use a tighter prior."
-        )
-    return jnp.asarray(vectors / np.sqrt(values))
+    return jnp.asarray(inverse_root(hessian(objective, z, args)))
+
+
+def hessian(objective: Callable, z: Float[Array, " d"], args: Any) -> np.ndarray:
+    """Second derivatives of ``objective(z, args)``, symmetric, shape (d, d)."""
+    raw = np.asarray(_hessian(objective, z, args))
+    return 0.5 * (raw + raw.T)
+
+
+def inverse_root(curvature: np.ndarray) -> np.ndarray:
+    """A matrix L with L L^T = the inverse of a symmetric positive definite matrix.
+
+    Whether it is one is judged with its diagonal scaled to 1, so parameters may be of any scale.
+    Raises ``ValueError`` where it is not.
+    """
+    diagonal = np.diag(curvature)
+    smallest = np.min(diagonal)
+    if np.all(np.isfinite(curvature)) and smallest > 0:
+        scale = 1 / np.sqrt(diagonal)
+        values, vectors = np.linalg.eigh(curvature * scale * scale[:, None])
+        if values[0] > 1e-12 * values[-1]:
+            return scale[:, None] * vectors / np.sqrt(values)
+        smallest = values[0]
+    raise ValueError(
+        "the curvature of the posterior is not positive in every direction "
+        f"(smallest eigenvalue {smallest:.3g}): optimise first, or use a tighter prior."
+    )
 
 
 FLOOR = 700.0  # ln weights are at most this far below the largest: exp of it is still a number

@@ -25,6 +25,9 @@ from .laplace import ln_densities
 
 # Blocks of a run, and the most steps of one.
 BLOCKS, LONGEST = 20, 250
+# A chain is hopeless where its last `LOOKED_AT` draws, or those of its last block, took more than
+# so many leapfrog steps on average (a tree has at most 1023), or where its step size is that small.
+TOO_MANY, LOOKED_AT, TOO_SMALL = 512, 64, 1e-8
 # What a block keeps of each draw, before the chain's state: see `Chains`.
 COLUMNS = ("draws", "logdensity", "diverging", "steps", "energy")
 
@@ -157,6 +160,10 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run; the message says what was kept."""
 
 
+# Set while a run that was interrupted finishes the blocks under way.
+stopping = threading.Event()
+
+
 class _Watch:
     """Counts the blocks that chains finish, and reports them."""
 
@@ -203,6 +210,22 @@ def _keys_of(seed: int, n_chains: int, num_warmup: int, num_steps: int) -> list[
     return out
 
 
+def _check_work(c: int, blocks: list[list[np.ndarray]], step_size: float, free: int) -> None:
+    """Raise a ``RuntimeError`` for a chain that gets nowhere; its first `free` draws may be slow.
+
+    So no run takes more than about `TOO_MANY` leapfrog steps a draw.
+    """
+    steps = np.concatenate([block[COLUMNS.index("steps")] for block in blocks])[free:]
+    last = steps[-max(LOOKED_AT, len(blocks[-1][0])) :]
+    slow = last.size >= LOOKED_AT and last.mean() > TOO_MANY
+    if slow or (steps.size and not step_size > TOO_SMALL):
+        raise RuntimeError(
+            f"chain {c + 1} gets nowhere: a draw takes {last.mean():.0f} leapfrog steps of size "
+            f"{step_size:.2g} (about 1 is usual), so NUTS cannot follow this posterior; start at "
+            "the optimum, or use fewer knots, narrower priors or a map that says more."
+        )
+
+
 def sample_nuts(
     ln_density: Callable[[Float[Array, " d"], Any], Float[Array, ""]],
     args: Any,
@@ -223,7 +246,7 @@ def sample_nuts(
 
     A `checkpoint` keeps each block of steps; those that it holds are not drawn again, so a run
     that was killed ends with the same draws.  Raises `Interrupted` on Ctrl-C, when the blocks
-    under way are finished.
+    under way are finished, and ``RuntimeError`` for a chain that gets nowhere.
     """
     begin = time.perf_counter()
     n_chains, total = starts.shape[0], num_warmup + num_steps
@@ -284,6 +307,11 @@ def sample_nuts(
                 if checkpoint:
                     checkpoint.save(name, [*kept, *map(np.asarray, jax.tree.leaves(chain))])
             out.append(kept)
+            try:
+                _check_work(c, out, float(chain.step_size), num_warmup // 2)
+            except RuntimeError:
+                watch.stop.set()
+                raise
             watch.add(c, i, kept, resumed=found is not None)
         columns = [np.concatenate(x)[num_warmup:] for x in zip(*out, strict=True)]
         return columns, float(chain.step_size)
@@ -293,12 +321,14 @@ def sample_nuts(
         try:
             results = [future.result() for future in futures]
         except KeyboardInterrupt:
+            stopping.set()
             watch.stop.set()
             wait(futures)
             where = f"; {checkpoint.folder} keeps them" if checkpoint else ""
             raise Interrupted(f"sampling stopped at {watch.progress}{where}") from None
         finally:
             watch.stop.set()
+            stopping.clear()
     done = [r for r in results if r is not None]
     columns = [np.stack(x) for x in zip(*(r[0] for r in done), strict=True)]
     return Chains(

@@ -6,20 +6,36 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
-CONVERGED, MAX_STEPS, NOT_FINITE, AT_LIMIT = 0, 1, 2, 3
+from .laplace import hessian, inverse_root
+
+CONVERGED, MAX_STEPS, NOT_FINITE, AT_LIMIT, STALLED = 0, 1, 2, 3, 4
 MESSAGES = {
     CONVERGED: "The optimiser converged.",
-    MAX_STEPS: "The optimiser did not converge within the allowed number of steps.",
-    NOT_FINITE: "The objective is not finite where the optimiser stopped.",
+    MAX_STEPS: "The optimiser did not converge: it was still on its way down after its last step; "
+    "allow more of them (max_steps), start nearer to the optimum, or use fewer knots or narrower "
+    "priors.",
+    NOT_FINITE: "The objective is not finite where the optimiser started: start with parameters "
+    "that give every pixel a label.",
     AT_LIMIT: "The optimiser converged at a limit of the parameters",
+    STALLED: "The optimiser did not converge: it stalled where no step lowers the objective by "
+    "more than its rounding, or stays where it is finite, though its slope is not zero; start "
+    "elsewhere, or use narrower priors.",
 }
+# A minimum is reached where a Newton step would lower minus the ln posterior by no more than this,
+# that is, a thousandth of a standard deviation.
+NEGLIGIBLE = 1e-6
 
 
 class OptimizeState(NamedTuple):
-    """How an optimisation ended: `code` 0 is success, 3 success at a limit; `message` says it."""
+    """How an optimisation ended; `message` says it.
+
+    `code` is 0 for success, 3 for success at a limit, 1 where the steps did not suffice, 2 where
+    the objective is not finite at the start, and 4 where no step lowers it any more.
+    """
 
     success: bool
     code: int
@@ -80,7 +96,8 @@ def fit_squares(
 
     Steps solve (J^T J + \mu D) s = -J^T r, D the diagonal of J^T J; \mu follows the ratio of the
     actual to the expected decrease.  It ends where every column of J is orthogonal to r, or where
-    a step no longer changes z or the value; `finished` says whether it ended so.
+    a step no longer changes z or the value; `finished` says whether it ended so.  Steps that only
+    shrink because the residuals are not finite beyond z are no such end.
 
     Source: Nielsen 1999 (IMM-REP-1999-05) for \mu; More 1978 for the scaling and the tests.
     """
@@ -99,6 +116,9 @@ def fit_squares(
             _cosine(gradient, normal, value) < _cosine(fit.gradient, fit.normal, fit.value)
         )
         better = first | (value < fit.value) | close
+        # A trial that is z itself, to rounding, tells nothing.
+        apart = jnp.abs(fit.trial - fit.z) > 1e-15 * (1.0 + jnp.abs(fit.z))
+        known = jnp.isfinite(value) & jnp.any(apart)
         ratio = jnp.where(first, 0.5, jnp.where(close, 1.0, (fit.value - value) / fit.expected))
         shrink = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
         damping = fit.damping * jnp.where(better, jnp.where(first, 1.0, shrink), fit.growth)
@@ -111,9 +131,9 @@ def fit_squares(
         scale = _scale(normal)
         move = -jax.scipy.linalg.solve(normal + damping * jnp.diag(scale), gradient, assume_a="pos")
         expected = 0.5 * move @ (damping * scale * move - gradient)
-        still = jnp.all(jnp.abs(move) <= 1e-12 * (1.0 + jnp.abs(z)))
+        still = known & jnp.all(jnp.abs(move) <= 1e-12 * (1.0 + jnp.abs(z)))
         # Kinks of the one-sided priors can leave steps that no longer lower the value.
-        flat = ~first & (jnp.abs(fit.value - value) <= 1e-14 * value) & (expected <= 1e-13 * value)
+        flat = known & (jnp.abs(fit.value - value) <= 1e-14 * value) & (expected <= 1e-13 * value)
         finished = (value == 0) | (_cosine(gradient, normal, value) <= 1e-11) | still | flat
         return SquaresFit(
             z, value, gradient, normal, z + move, expected, damping, growth, fit.steps + 1, finished
@@ -149,14 +169,45 @@ def minimise(
     return out.value, out.stats["num_steps"], out.result == optx.RESULTS.successful
 
 
-def describe(value: float, steps: int, successful: bool, limited: list[str]) -> OptimizeState:
-    """The state that goes with an objective value, a number of steps and the solver's word.
+def judge(objective: Callable, z: Float[Array, " d"], args: Any, value: float, good: bool) -> int:
+    """The code of an optimisation that ended at `z`, where the solver's word was `good`.
+
+    A solver that failed may yet be at the minimum to within rounding.
+    """
+    if not jnp.isfinite(value):
+        return NOT_FINITE
+    if good:
+        return CONVERGED
+    slope = np.asarray(_slope(objective, z, args))
+    try:
+        root = inverse_root(hessian(objective, z, args))
+    except ValueError:
+        pass
+    else:
+        if 0.5 * np.sum((root.T @ slope) ** 2) <= NEGLIGIBLE:
+            return CONVERGED
+    lowest = float(jnp.nanmin(_downhill(objective, z, slope, args)))
+    return MAX_STEPS if lowest < value - 1e-13 * abs(value) else STALLED
+
+
+@eqx.filter_jit
+def _slope(objective: Callable, z: Float[Array, " d"], args: Any) -> Float[Array, " d"]:
+    return jax.grad(objective)(z, args)
+
+
+@eqx.filter_jit
+def _downhill(objective: Callable, z: Array, slope: Array, args: Any) -> Float[Array, " n"]:
+    """The objective at z and at steps of ever smaller size against its slope."""
+    sizes = jnp.concatenate([jnp.zeros(1), jnp.logspace(0.0, -12.0, 25)])
+    unit = slope / jnp.sqrt(jnp.maximum(slope @ slope, 1e-300))
+    return jax.lax.map(lambda size: objective(z - size * unit, args), sizes)
+
+
+def describe(code: int, value: float, steps: int, limited: list[str]) -> OptimizeState:
+    """The state of an optimisation that ended with a code, an objective value and after `steps`.
 
     `limited` are the parameters that ended at one of their bounds.
     """
-    code = CONVERGED if successful else MAX_STEPS
-    if not jnp.isfinite(value):
-        code = NOT_FINITE
     message = MESSAGES[code]
     if code == CONVERGED and limited:
         code, message = AT_LIMIT, f"{MESSAGES[AT_LIMIT]}: {', '.join(limited)}."

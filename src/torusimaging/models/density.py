@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ..foliation.density import FOUR_PI_G, FunctionSide, LinearSide, Side
 from ..foliation.potential import COARSE, OrbitGrid
 from ..splines import check_knots, check_radial_knots
+from .pixels import require_x64
 
 DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
@@ -99,6 +100,7 @@ class FreeDensity(DensityForm):
         smooth_sigma: float = 0.5,
         asymmetry_sigma: float = 0.3,
     ):
+        require_x64()
         check_radial_knots(knots, "density_knots")
         sigmas = {
             "level_sigma": level_sigma,
@@ -218,6 +220,7 @@ class UserDensity(DensityForm):
     asymmetric: bool = eqx.field(static=True)
 
     def __init__(self, function: Callable, params: dict, height: float, asymmetric: bool = False):
+        require_x64()
         if not callable(function):
             raise ValueError(f"density must be a function of z, not {function!r}.")
         if not isinstance(params, dict):

@@ -14,6 +14,7 @@ from ..inference import laplace, nuts, optimize
 from ..inference.checkpoint import Checkpoint
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
 from . import prior
+from .gradient import check_pixels
 from .identity import identity_of
 from .objectives import (
     OBJECTIVES,
@@ -45,8 +46,9 @@ class Inference(Posterior):
         regularisation, or priors that are not normal, by BFGS.  Both step in the free vector that
         the bounds are mapped to, but the density that they maximise is that of the parameters.
 
-        Raises ``ValueError`` for bad input and, unless ``throw=False``, ``RuntimeError`` with the
-        state's sentence where the optimiser did not converge.
+        Raises ``ValueError`` for bad input and fewer pixels than parameters and, unless
+        ``throw=False``, ``RuntimeError`` with the state's sentence where the optimiser did not
+        converge.
         """
         require_x64()
         if objective not in OBJECTIVES:
@@ -56,6 +58,7 @@ class Inference(Posterior):
         pixels = read_map(data, objective)
         params0 = self.floats(params0)
         layout = Layout.of(params0)
+        check_pixels(pixels.pos.size, layout.size)
         limits = make_bounds(layout, params0, bounds, self.given)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
         start = limits.free(layout.flatten(params0))
@@ -63,11 +66,12 @@ class Inference(Posterior):
             z, steps, good = optimize.minimise_squares(RESIDUALS[objective], start, args, max_steps)
         else:
             z, steps, good = optimize.minimise(OBJECTIVES[objective], start, args, max_steps)
-        value = evaluate(OBJECTIVES[objective], z, args)
+        value = float(evaluate(OBJECTIVES[objective], z, args))
+        code = optimize.judge(OBJECTIVES[objective], z, args, value, bool(good))
         # At a bound z runs to infinity: the optimum is then put just inside.
         z, limited = limits.inside(z)
         names = [n for n, end in zip(layout.names(), limited, strict=True) if end]
-        state = optimize.describe(float(value), int(steps), bool(good), names)
+        state = optimize.describe(code, value, int(steps), names)
         if throw and not state.success:
             raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
         params = jax.tree.map(np.asarray, layout.unflatten(limits.constrain(z)))
@@ -100,7 +104,8 @@ class Inference(Posterior):
         data, model or settings is refused.  It is removed at the end, unless `keep_checkpoint`.
 
         Raises ``ValueError`` for numbers below 1, a start of no probability, and checkpoints that
-        do not fit; `inference.Interrupted`, a ``KeyboardInterrupt``, on Ctrl-C.
+        do not fit; ``RuntimeError`` for a posterior that NUTS cannot follow (more than 512 leapfrog
+        steps a draw); `inference.Interrupted`, a ``KeyboardInterrupt``, on Ctrl-C.
         """
         require_x64()
         numbers = {"num_chains": num_chains, "num_steps": num_steps, "num_warmup": num_warmup}
@@ -257,9 +262,9 @@ class Inference(Posterior):
         layout, limits = self.unlimited(params)
         pixels = read_map(data, objective)
         args = (self, limits, layout, pixels if objective == "poisson" else pad(pixels))
-        factor = laplace.laplace_factor(OBJECTIVES[objective], layout.flatten(params), args)
-        cov = np.asarray(factor @ factor.T)
-        return np.linalg.inv(cov) if inv else cov
+        curvature = laplace.hessian(OBJECTIVES[objective], layout.flatten(params), args)
+        factor = laplace.inverse_root(curvature)
+        return curvature if inv else factor @ factor.T
 
     def get_crlb_uncertainties(self, params: dict, data: dict, objective: str = "gaussian") -> dict:
         """Standard deviations of the parameters, nested like them (see `get_crlb`)."""

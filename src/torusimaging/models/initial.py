@@ -16,8 +16,6 @@ from .pixels import read_map
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
 TYPICAL_DISTORTION = {2: 0.4, 4: 0.02}
-# A drop of chi^2 for four coefficients that noise exceeds once in 1e4 maps.
-MIN_GRADIENT = 24.0
 # Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
 CORE = 0.08
 # Share of the information (sum of 1 / error^2) that the farthest pixels together may lack.
@@ -91,36 +89,6 @@ def guess(binned_data: dict) -> Guess:
         vel_range=float(np.ptp(vel[known])),
         pixels=known,
     )
-
-
-def check_gradient(binned_data: dict) -> None:
-    """Raise a ``ValueError`` where the label is as well described by a constant.
-
-    A quadratic in pos and vel with four more coefficients must lower chi^2 (of labels, or of
-    counts with Poisson errors) by more than 24, which noise does once in 1e4 maps; and so must
-    the two of each coordinate.
-    """
-    kind = "gaussian" if "label" in binned_data else "poisson"
-    data = read_map(binned_data, kind)
-    x, y = (np.asarray(c) / np.std(c) for c in (data.pos, data.vel))
-    if kind == "gaussian":
-        label, error = np.asarray(data.label), np.asarray(data.label_err)
-    else:
-        label = np.asarray(data.label)
-        error = np.sqrt(np.maximum(label, 1.0))
-    design = np.stack([np.ones_like(x), x, y, x**2, y**2], axis=1) / error[:, None]
-    chi2 = [
-        np.sum((label / error - d @ np.linalg.lstsq(d, label / error, rcond=None)[0]) ** 2)
-        for d in (design, design[:, :1], design[:, [0, 2, 4]], design[:, [0, 1, 3]])
-    ]
-    words = ("over the map", "with pos", "with vel")
-    others = ("a constant", "a function of vel alone", "a function of pos alone")
-    for value, word, other in zip(chi2[1:], words, others, strict=True):
-        if not value - chi2[0] > MIN_GRADIENT:
-            raise ValueError(
-                f"label must change {word}, but {other} describes it as well (chi^2 rises by only "
-                f"{value - chi2[0]:.3g}): such data cannot constrain the orbits."
-            )
 
 
 def check_number_of_knots(knots, least: int, name: str) -> None:

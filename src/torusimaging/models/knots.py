@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .evidence import quick_evidence
+from .gradient import TooFewPixels
 
 NUMBERS = {"label_knots": (4, 6, 8, 10), "density_knots": (8, 10, 12)}
 E_FACTORS = (0.75, 1.0, 1.25)
@@ -32,7 +33,11 @@ def choose_knots(make: Callable, sizes: dict, bdata: dict, knots: str) -> tuple:
     best = judge(make(**sizes))
     for name, given in list(sizes.items()):
         for number in _numbers(name, given):
-            trial = judge(make(**sizes | {name: number}))
+            try:
+                made = make(**sizes | {name: number})
+            except TooFewPixels:
+                continue
+            trial = judge(made)
             if trial[0] > best[0] + LEAST_GAIN:
                 best, sizes = trial, sizes | {name: number}
     model, bounds, start = best[1]

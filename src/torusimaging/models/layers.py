@@ -12,6 +12,7 @@ from jaxtyping import Array
 from ..foliation.density import KINDS, LayeredSide, Side
 from ..units import internal, plain_parameter
 from .density import DENSITY, DensityForm, check_positive
+from .pixels import require_x64
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class LayeredDensity(DensityForm):
     def __init__(
         self, layers: Sequence[Layer], asymmetric: bool = False, asymmetry_sigma: float = 0.3
     ):
+        require_x64()
         if not isinstance(layers, Sequence) or not all(isinstance(x, Layer) for x in layers):
             raise ValueError(
                 "density must be 'free', 'solar', a sequence of Layer or a function of z, but "

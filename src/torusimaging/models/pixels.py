@@ -25,12 +25,18 @@ class Map(eqx.Module):
     label_err: Float[Array, " n"]
 
 
-def require_x64() -> None:
-    """Raise a ``RuntimeError`` unless JAX works in double precision."""
+def require_x64(model=None) -> None:
+    """Raise a ``RuntimeError`` unless JAX, and the arrays of `model`, are in double precision."""
+    line = 'jax.config.update("jax_enable_x64", True)'
     if not jax.config.read("jax_enable_x64"):
         raise RuntimeError(
-            "JAX works in float32 here, which a fit cannot use: run "
-            'jax.config.update("jax_enable_x64", True) before anything else.'
+            f"JAX works in float32 here, which a fit cannot use: run {line} before anything else."
+        )
+    kinds = {x.dtype for x in jax.tree.leaves(model) if eqx.is_inexact_array(x)}
+    if single := kinds - {np.dtype(float)}:
+        raise RuntimeError(
+            f"the model holds {single.pop().name} numbers, which a fit cannot use: run {line} "
+            "before anything else, and make the model anew."
         )
 
 
@@ -45,6 +51,7 @@ def read_map(data: dict, kind: str = "gaussian") -> Map:
     Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, and for
     a map with fewer than two usable pixels.
     """
+    require_x64()
     data = as_dictionary(data)
     names = ("label", "label_err") if kind == "gaussian" else ("counts",)
     missing = [n for n in ("pos", "vel", *names) if n not in data]

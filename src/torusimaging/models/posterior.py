@@ -14,7 +14,7 @@ from ..priors import Bounds, Layout, check_structure, make_bounds
 from ..units import plain_parameter
 from . import prior
 from .objectives import OBJECTIVES
-from .pixels import Map, read_map
+from .pixels import Map, read_map, require_x64
 
 
 class Posterior(eqx.Module):
@@ -97,6 +97,7 @@ class Posterior(eqx.Module):
         missing are uniform between their bounds; `constraints` come on top, and so does the
         published regularisation, which is no distribution.
         """
+        require_x64(self)
         return prior.marginals(self)
 
     def with_priors(self, priors: dict[str, distributions.Distribution]) -> "Posterior":
@@ -107,6 +108,7 @@ class Posterior(eqx.Module):
         the place of the default one that it covers; a prior for a single entry multiplies it.
         Raises ``ValueError`` for anything but distributions.
         """
+        require_x64(self)
         new = self.given | distributions.as_arrays(priors)
         return eqx.tree_at(lambda model: model.given, self, new, is_leaf=lambda x: x is self.given)
 
@@ -123,8 +125,10 @@ class Posterior(eqx.Module):
         """A copy of the caller's parameters as float arrays; the caller's are never touched.
 
         Quantities are taken for pos0 and vel0.  Raises ``ValueError`` for a part that is missing,
-        unknown, of the wrong shape or not finite, and for parameters that make no model.
+        unknown, of the wrong shape or not finite, and for parameters that make no model;
+        ``RuntimeError`` where JAX or the model is not in double precision.
         """
+        require_x64(self)
         if not isinstance(params, dict):
             raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
         if missing := [name for name in self.parts if name not in params]:

@@ -14,7 +14,7 @@ from .. import actions
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
-from ..priors import slope_residuals, start_inside
+from ..priors import Layout, slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from ..units import internal
 from . import initial
@@ -27,9 +27,10 @@ from .density import (
     check_positive,
     reference_density,
 )
+from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
-from .pixels import read_map
+from .pixels import read_map, require_x64
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
 # most at so many times the data's height.
@@ -87,6 +88,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_smooth_sigma: float = 0.5,
         priors: dict | None = None,
     ):
+        require_x64()
         check_radial_knots(label_knots, "label_knots")
         if label_sign not in (1, -1):
             raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
@@ -144,9 +146,10 @@ class TorusImaging1DPotential(OrbitModel):
             models, half a minute to two
         options : further arguments of the class
 
-        Raises ``ValueError`` for a label without a gradient (the data then say nothing about
-        orbits), density knots that do not cover the data, or bad options.
+        Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
+        orbits (see `gradient.changes`), density knots that do not cover the data, or bad options.
         """
+        require_x64()
         initial.check_options(options, cls.__init__, "auto_init")
         if knots is not None:
             make = partial(
@@ -165,7 +168,6 @@ class TorusImaging1DPotential(OrbitModel):
                 sizes["density_knots"] = density_knots
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
-        initial.check_gradient(binned_data)
         kind = "gaussian" if "label" in binned_data else "poisson"
         data = read_map(binned_data, kind)
         pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
@@ -196,6 +198,9 @@ class TorusImaging1DPotential(OrbitModel):
             "vel0": np.float64(guess.vel0),
             "density_params": form.start(),
         }
+        shape = initial.make_knots(label_knots, 1.0, label_knots_spacing_power, "label_knots")
+        check_pixels(guess.pixels.size, Layout.of(start).size + len(shape))
+        check_gradient(binned_data)
         above, below = form.sides(start["density_params"])
         _check_mass(float(above.force(jnp.asarray(reach))), omega0**2 * reach)
         orbits = PotentialFoliation(
@@ -283,6 +288,7 @@ class TorusImaging1DPotential(OrbitModel):
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
         """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        require_x64(self)
         return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
 
     def reach(self, params: dict) -> Array:

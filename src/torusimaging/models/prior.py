@@ -136,7 +136,8 @@ class Prior(NamedTuple):
         The share of draws inside bounds and constraints is counted until it has 1e4 of them, on
         65536 at the most; the second number is the sd of its logarithm.
         """
-        rng, found, tried = np.random.default_rng(seed), 0, 0
+        # A stream of its own: `draw` and the weighted draws of a posterior have the seed's first.
+        rng, found, tried = np.random.default_rng([seed, 2]), 0, 0
         while found < COUNTED and tried < MOST_TRIED:
             found, tried = found + len(self._batch(rng)), tried + BATCH
         if found == 0:
@@ -144,8 +145,7 @@ class Prior(NamedTuple):
         share = found / tried
         a = self.matrix[:, self.normal]
         sign, ln_det = np.linalg.slogdet(a.T @ a)
-        fixed = self.matrix @ self._middle() + self.offset
-        least = fixed - a @ np.linalg.lstsq(a, fixed, rcond=None)[0]
+        least = self.offset - a @ np.linalg.lstsq(a, self.offset, rcond=None)[0]
         widths = (np.asarray(self.bounds.upper) - np.asarray(self.bounds.lower))[self.uniform]
         normal = 0.5 * (self.normal.size * LN_2PI - ln_det) - 0.5 * least @ least
         # A flat prior of the user's is drawn between its own limits, whatever the bounds.
@@ -156,12 +156,6 @@ class Prior(NamedTuple):
                 flat.append(np.log(np.broadcast_to(np.subtract(high, low), index.shape)).sum())
         ln_volume = float(normal + np.log(widths).sum() + sum(flat) + np.log(share))
         return ln_volume, float(np.sqrt((1 - share) / found))
-
-    def _middle(self) -> np.ndarray:
-        """A vector whose entries besides the normal ones are those of one draw."""
-        x = self._proposals(np.random.default_rng(0), 1)[0]
-        x[self.normal] = 0.0
-        return x
 
     def _proposals(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Draws of the distributions alone."""

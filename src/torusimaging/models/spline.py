@@ -9,11 +9,13 @@ from jaxtyping import Array, Float
 
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
-from ..priors import published_slope_residuals, slope_residuals, start_inside
+from ..priors import Layout, published_slope_residuals, slope_residuals, start_inside
 from ..splines import QuadraticSpline, check_radial_knots
 from . import initial
 from .fourier import FourierModel
+from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
+from .pixels import require_x64
 from .user import check_orders
 
 PRIORS = ("default", "price-whelan25")
@@ -87,6 +89,7 @@ class TorusImaging1DSpline(FourierModel):
         references: dict | None = None,
         priors: dict | None = None,
     ):
+        require_x64()
         check_orders(e_knots, convention)
         for name, knots in [("label_knots", label_knots)] + [
             (f"e_knots[{m}]", k) for m, k in e_knots.items()
@@ -170,9 +173,12 @@ class TorusImaging1DSpline(FourierModel):
         or 10 knots of the label, then three quarters, all or five quarters of `e_knots`, then the
         given smoothness sds times 0.5, 1 or 2; numbers that are given are where it begins, and
         knots that are given are kept.  It compiles and fits up to 6 models, half a minute to two.
-        Raises ``ValueError`` for ``prior="price-whelan25"``, which has no evidence.
+        Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
+        orbits (see `gradient.changes`), and ``prior="price-whelan25"`` with it, which has no
+        evidence.
         """
         e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
+        require_x64()
         initial.check_options(options, cls.__init__, "auto_init")
         if knots is not None:
             make = partial(
@@ -199,6 +205,8 @@ class TorusImaging1DSpline(FourierModel):
         options = {"label_sign": guess.label_sign, "references": references} | options
         model = cls(label, radii, e_signs, units, **options)
         params = initial.start(model, guess)
+        check_pixels(guess.pixels.size, Layout.of(params).size)
+        check_gradient(binned_data)
         return model, *start_inside(model.given, initial.bounds(params, guess), params)
 
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
@@ -269,6 +277,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
         """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2)."""
+        require_x64(self)
         splines = self.foliation(params).e_funcs
         return {
             m: np.asarray(e(jnp.asarray(r_e, float)))
@@ -277,6 +286,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
         """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        require_x64(self)
         return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
 
     def r_e_max(self, params: dict) -> Array:

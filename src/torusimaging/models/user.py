@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
 from .fourier import FourierModel
+from .pixels import require_x64
 
 CONVENTIONS = ("pv", "vp")
 
@@ -57,6 +58,7 @@ class TorusImaging1D(FourierModel):
         r_e_max: float = 10.0,
         priors: dict | None = None,
     ):
+        require_x64()
         check_orders(e_funcs, convention)
         self.label_func = label_func
         self.e_items = tuple(sorted(e_funcs.items()))

@@ -1,12 +1,14 @@
 """Checks that several figures share."""
 
 from ..models.base import OrbitModel
+from ..models.pixels import require_x64
 from ..models.samples import Samples
 from ..results import Fit
 
 
 def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
     """Raise a ``ValueError`` unless `params` is a full set of the parameters of `model`."""
+    require_x64(model)
     parts = tuple(dict.fromkeys((*model.parts, "label_params")))
     missing = [k for k in parts if k not in params]
     if missing:

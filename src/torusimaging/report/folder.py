@@ -16,6 +16,7 @@ from ..mock import MockSurvey
 from ..models.samples import SampleState
 from ..profile import profiles
 from ..results import Fit
+from ..writing import begun
 from .tables import describe, text_table
 
 DPI = 110
@@ -60,7 +61,8 @@ def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]
     work = Path(tempfile.mkdtemp(prefix=".oti-", dir=folder.parent))
     files: list[Path] = []
     try:
-        yield work, files
+        with begun(work):
+            yield work, files
         if not folder.exists():
             # One step: a kill leaves the folder complete or not there.
             umask = os.umask(0)
