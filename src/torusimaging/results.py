@@ -14,7 +14,8 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
-from .distributions import pulls
+from .arguments import check_options, choice
+from .distributions import mean_and_sd, pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
@@ -29,6 +30,8 @@ UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 POOR, SURE = 1.25, 5
 # Prior sds between a parameter and the mean of its prior from which they contradict each other.
 FAR = 5
+# Widths of the map in the sd of a prior of the centre from which its unit is doubted.
+WIDE = 3
 # Frequencies (rad/Myr) beyond which units must be wrong: the Sun's is 0.07 to 0.08.
 SLOW, FAST = 0.003, 1.5
 
@@ -53,23 +56,32 @@ class Fit:
     frame: str = "not stated"
     settings: dict | None = None
 
-    def sample(self, seed: int = 0, num_warmup: int = 500, num_steps: int = 1000, **options):
+    def sample(self, seed: int = 0, *, num_warmup: int = 500, num_steps: int = 1000, **options):
         """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
 
-        Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.
+        Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.  Raises
+        ``ValueError`` for an option that there is not, and as that does.
         """
+        set_here = ("bdata", "p0", "bounds", "rng_seed")
+        check_options(options, (Fit.sample, OrbitModel.mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
-            self.data, self.params, self.bounds, seed, num_steps, num_warmup, **options
+            self.data,
+            self.params,
+            self.bounds,
+            rng_seed=seed,
+            num_warmup=num_warmup,
+            num_steps=num_steps,
+            **options,
         )
         settings = {"seed": seed, "num_warmup": num_warmup, "num_steps": num_steps}
         return replace(
             self, samples=samples, state=state, settings=(self.settings or {}) | settings
         )
 
-    def laplace(self, seed: int = 0, num_draws: int = 1000) -> "Fit":
+    def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fit":
         """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
         state, samples = self.model.laplace_run_label(
-            self.data, self.params, self.bounds, seed, num_draws
+            self.data, self.params, self.bounds, rng_seed=seed, num_draws=num_draws
         )
         settings = (self.settings or {}) | {"seed": seed, "num_draws": num_draws}
         return replace(self, samples=samples, state=state, settings=settings)
@@ -100,6 +112,11 @@ class Fit:
                 f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc "
                 "(0.02 to 0.2): check the units of pos and vel."
             )
+        out += [
+            f"The prior of {name} is {ratio:.0f} times as wide as the map: it is read in {UNITS[name]}."
+            for name, ratio in widths(self.model.given, self.data).items()
+            if ratio > WIDE
+        ]
         out += [
             f"{name} lies {pull:.0f} sd from the mean of its prior: prior and data contradict each "
             "other."
@@ -228,6 +245,15 @@ class Fit:
         return storage.write(self, path)
 
 
+def widths(priors: dict, data: dict) -> dict[str, float]:
+    """The sd of the given priors of pos0 and vel0 over the width of the map."""
+    out = {}
+    for name, x in zip(("pos0", "vel0"), places_of(data), strict=True):
+        if name in priors and (moments := mean_and_sd(priors[name])) is not None:
+            out[name] = moments[1] / float(np.ptp(x.to_value(UNITS[name])))
+    return out
+
+
 def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
     """Mean squared residual of the parameters' labels in units of the pixels' errors."""
     fit = model.get_label(*places_of(data), params)
@@ -291,11 +317,12 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``
     for another name, and as that and `optimize` do.
     """
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
+    choice(model, "model", MODELS)
+    maker = MODELS[model]
+    check_options(options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",))
     bdata = as_dictionary(bdata)
     pixels = read_map(bdata)
-    centres = read_map({k: v for k, v in bdata.items() if k not in MEANS})
+    centres = read_map(bdata, centres=True)
     data = {
         "pos": np.asarray(centres.pos) * u.kpc,
         "vel": np.asarray(centres.vel) * VELOCITY,

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array
 
 from .. import distributions, likelihoods
+from ..arguments import shown
 from ..foliation import FourierFoliation, PotentialFoliation
 from ..priors import Bounds, Layout, check_structure, make_bounds
 from ..units import plain_parameter
 from . import prior
 from .objectives import OBJECTIVES
-from .pixels import Map, read_map
+from .pixels import Map, check_names, read_map
 
 
 class Posterior(eqx.Module):
@@ -119,21 +120,30 @@ class Posterior(eqx.Module):
         """Raise a ``ValueError`` for parameters that make no model; all do here."""
         return None
 
-    def floats(self, params: dict) -> dict:
+    def floats(self, params: dict, label: bool = True) -> dict:
         """A copy of the caller's parameters as float arrays; the caller's are never touched.
 
-        Quantities are taken for pos0 and vel0.  Raises ``ValueError`` for a part that is missing,
+        Quantities are taken for pos0 and vel0, and ``label_params`` may be missing where no
+        `label` is asked for.  Raises ``ValueError`` for a part that is missing,
         unknown, of the wrong shape or not finite, and for parameters that make no model.
         """
         if not isinstance(params, dict):
             raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
-        if missing := [name for name in self.parts if name not in params]:
+        parts = tuple(dict.fromkeys((*self.parts, *(("label_params",) if label else ()))))
+        if missing := [name for name in parts if name not in params]:
             raise ValueError(
-                f"params must have {', '.join(self.parts)}, but {', '.join(missing)} is missing."
+                f"params must have {', '.join(parts)}, but {', '.join(missing)} is missing."
             )
-        check_structure(params, self.template(), self.parts)
+        for name in parts:
+            if name.endswith("_params") and not isinstance(params[name], dict):
+                raise ValueError(
+                    f"{name} of params must be a dictionary, but {shown(params[name])} was given."
+                )
+        check_structure(params, self.template(), parts)
         out = jax.tree_util.tree_map_with_path(
-            lambda path, x: jnp.asarray(plain_parameter(x, str(path[0].key))), params
+            lambda path, x: jnp.asarray(plain_parameter(x, ".".join(str(k.key) for k in path))),
+            params,
+            is_leaf=lambda x: not isinstance(x, dict),
         )
         for name, x in distributions.leaves_of(out).items():
             if not np.all(np.isfinite(x)):
@@ -148,8 +158,10 @@ class Posterior(eqx.Module):
     def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Normalised ln likelihood of pixel means with normal errors.
 
-        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known.
+        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known; what
+        else a map holds is taken, but not used.
         """
+        check_names(means, "ln_gaussian_likelihood")
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         data = read_map(data | means)
         fit = evaluate_label(self, self.floats(params), data.pos, data.vel)
@@ -163,6 +175,7 @@ class Posterior(eqx.Module):
 
     def objective_gaussian(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
+        check_names(means, "objective_gaussian")
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         return self._objective("gaussian", params, read_map(data | means))
 

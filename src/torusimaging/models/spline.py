@@ -7,14 +7,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import (
+    check_options,
+    choice,
+    dictionary,
+    nearest,
+    positive,
+    real_number,
+    shown,
+    sign,
+)
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals, start_inside
-from ..splines import QuadraticSpline, check_radial_knots
+from ..splines import QuadraticSpline, radial_knots
+from ..units import check_units, plain
 from . import initial
 from .fourier import FourierModel
 from .knots import choose_knots
-from .user import check_orders
+from .user import CONVENTIONS, by_order
 
 PRIORS = ("default", "price-whelan25")
 # sd of the mean ln-slope of a distortion about its reference where an amplitude carries its scale.
@@ -47,6 +58,7 @@ class TorusImaging1DSpline(FourierModel):
     references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
         one for each knot but the first)
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
+    units : a unit system, for scripts that give one, without effect
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
     order, sign, convention or prior.
@@ -87,51 +99,47 @@ class TorusImaging1DSpline(FourierModel):
         references: dict | None = None,
         priors: dict | None = None,
     ):
-        check_orders(e_knots, convention)
-        for name, knots in [("label_knots", label_knots)] + [
-            (f"e_knots[{m}]", k) for m, k in e_knots.items()
-        ]:
-            check_radial_knots(knots, name)
-        if prior not in PRIORS:
-            raise ValueError(f"prior must be one of {', '.join(PRIORS)}, but {prior!r} was given.")
-        for name, given in (
-            ("e_signs", e_signs),
-            ("e_l2_sigmas", e_l2_sigmas),
-            ("e_smooth_sigmas", e_smooth_sigmas),
-        ):
-            if unknown := set(given or {}) - set(e_knots):
-                raise ValueError(
-                    f"{name} must be for the orders {', '.join(map(str, e_knots))} of e_knots, "
-                    f"but has {', '.join(map(repr, unknown))}."
-                )
-        signs = {m: (1 if m == 2 else -1) for m in e_knots} | (e_signs or {})
-        for name, sign in [("label_sign", label_sign), *signs.items()]:
-            if sign not in (1, -1):
-                raise ValueError(f"the sign of {name} must be +1 or -1, but {sign} was given.")
+        check_units(units)
+        label_knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
+        e_knots = {
+            m: radial_knots(k, initial.RADIUS, f"e_knots[{m}]")
+            for m, k in by_order(e_knots, "e_knots").items()
+        }
+        e_signs, e_l2_sigmas, e_smooth_sigmas = (
+            _for_orders(given, e_knots, name)
+            for name, given in (
+                ("e_signs", e_signs),
+                ("e_l2_sigmas", e_l2_sigmas),
+                ("e_smooth_sigmas", e_smooth_sigmas),
+            )
+        )
+        signs = {m: (1 if m == 2 else -1) for m in e_knots} | e_signs
+        signs = {m: sign(value, f"e_signs[{m}]") for m, value in signs.items()}
         self.label_knots = jnp.asarray(label_knots, float)
         self.orders = tuple(sorted(e_knots))
         self.e_knots = {m: jnp.asarray(e_knots[m], float) for m in self.orders}
-        self.e_signs = tuple(int(signs[m]) for m in self.orders)
-        self.label_sign = int(label_sign)
-        self.convention, self.prior = convention, prior
+        self.e_signs = tuple(signs[m] for m in self.orders)
+        self.label_sign = sign(label_sign, "label_sign")
+        self.convention = choice(convention, "convention", CONVENTIONS)
+        self.prior = choice(prior, "prior", PRIORS)
+        _check_references(references, self.e_knots)
         centres = initial.reference_slopes(self.label_knots, self.e_knots) | (references or {})
         self.label_reference = jnp.asarray(centres["label"], float)
         self.e_references = {
             m: jnp.broadcast_to(jnp.asarray(centres[m], float), len(self.e_knots[m]) - 1)
             for m in self.orders
         }
-        sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
-        smooth = {m: 0.4 for m in self.orders} | (e_smooth_sigmas or {})
+        sigma = {m: 1.0 for m in self.orders} | e_l2_sigmas
+        smooth = {m: 0.4 for m in self.orders} | e_smooth_sigmas
         for name, value in [
             ("label_l2_sigma", label_l2_sigma),
             ("label_smooth_sigma", label_smooth_sigma),
             *((f"e_l2_sigmas[{m}]", v) for m, v in sigma.items()),
             *((f"e_smooth_sigmas[{m}]", v) for m, v in smooth.items()),
         ]:
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, but {value!r} was given.")
-        if not dacc_strength >= 0:
-            raise ValueError(f"dacc_strength must be at least 0, but {dacc_strength!r} was given.")
+            positive(value, name)
+        strength = "a number of at least 0"
+        dacc_strength = real_number(dacc_strength, "dacc_strength", strength, lambda x: x >= 0)
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
@@ -172,8 +180,11 @@ class TorusImaging1DSpline(FourierModel):
         knots that are given are kept.  It compiles and fits up to 6 models, half a minute to two.
         Raises ``ValueError`` for ``prior="price-whelan25"``, which has no evidence.
         """
-        e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
-        initial.check_options(options, cls.__init__, "auto_init")
+        e_knots = by_order({2: 8, 4: 4} if e_knots is None else e_knots, "e_knots")
+        check_options(options, (cls.__init__, cls.auto_init), "the model")
+        check_units(units)
+        factor = "a number from 0.01 to 100"
+        real_number(re_max_factor, "re_max_factor", factor, lambda x: 0.01 <= x <= 100)
         if knots is not None:
             make = partial(
                 cls.auto_init,
@@ -365,6 +376,31 @@ class TorusImaging1DSpline(FourierModel):
             return jnp.zeros(0)
         slope = -foliation.axis_ratio(u, foliation.axis_cosines(u), jets)[1]
         return jnp.sqrt(self.dacc_strength) * jnp.maximum(slope, 0.0)
+
+
+def _for_orders(given: dict | None, e_knots: dict, name: str) -> dict:
+    """What is given for some of the orders; a ``ValueError`` where e_knots has no such order."""
+    given = by_order({} if given is None else given, name)
+    if unknown := [m for m in given if m not in e_knots]:
+        raise ValueError(
+            f"{name} must be for the orders {', '.join(map(str, e_knots))} of e_knots, but has "
+            f"{', '.join(map(str, unknown))}."
+        )
+    return given
+
+
+def _check_references(references: dict | None, e_knots: dict) -> None:
+    """Raise a ``ValueError`` for centres of the prior that are no numbers, or of no spline."""
+    for name, given in dictionary(references, "references").items():
+        if name != "label" and name not in e_knots:
+            raise ValueError(f"references has no {shown(name)}{nearest(name, ['label', *e_knots])}")
+        size = 1 if name == "label" else len(e_knots[name]) - 1
+        values = plain(given, f"references[{name!r}]")
+        if not np.all(np.isfinite(values)) or values.shape not in ((), (size,)):
+            raise ValueError(
+                f"references[{name!r}] must be a finite number{f', or {size}' * (size > 1)}, but "
+                f"{shown(given)} was given."
+            )
 
 
 def _nesting_terms(foliation: FourierFoliation, u: Array, jets: list) -> Array:
