@@ -116,11 +116,8 @@ def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Co
             f"the model must be of the Fourier family, but {type(model).__name__} is not: orbits "
             "in a potential are consistent by construction."
         )
-    params = jax.tree.map(lambda x: jnp.asarray(x, float), params)
-    try:
-        foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
-    except KeyError as error:
-        raise ValueError(f"the model needs {error} in params, but it is missing.") from None
+    params = model.floats(params, label=False)
+    foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
     limit = _nested_to(foliation, end)
     if not limit > 0:
         raise ValueError("the contours cross from the centre on: params describe no orbits.")

@@ -1,5 +1,6 @@
 """A fit of a map: parameters, draws, derived quantities, and the one file that holds them."""
 
+import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
-from .arguments import check_options, choice
+from .arguments import check_options, choice, whole_number
 from .distributions import mean_and_sd, pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
@@ -132,14 +133,41 @@ class Fit:
         return tuple(out)
 
     def __repr__(self) -> str:
-        drawn = "no draws" if self.samples is None else f"{len(self.samples)} draws"
-        return (
-            f"Fit({type(self.model).__name__}, {self.data['label'].size} pixels, {drawn}, "
-            f"{len(self.problems)} problems)"
+        # Shown at every turn in a notebook and a debugger: nothing here may run the model.
+        return f"Fit({', '.join(self._facts()[k] for k in ('model', 'pixels', 'draws'))})"
+
+    def _facts(self) -> dict[str, str]:
+        """What is known of the fit without running the model, in words."""
+        facts = {
+            "model": type(self.model).__name__,
+            "pixels": f"{np.size(self.data.get('label', ()))} pixels",
+            "draws": "no draws" if self.samples is None else f"{len(self.samples)} draws",
+            "frame": self.frame,
+            "optimiser": getattr(self.optimizer, "message", "not run"),
+        }
+        if self.state is not None:
+            facts["sampler"] = self.state.verdict
+        return facts | {name: str(value) for name, value in (self.settings or {}).items()}
+
+    def _repr_html_(self) -> str:
+        """A table of what is known of the fit, and its parameters; the model does not run."""
+        tables = [[(name, text) for name, text in self._facts().items()]]
+        if self.samples is not None and self.state is not None:
+            rows = self.summary()["parameter", "median", "p16", "p84", "unit"]
+            head = ("parameter", "median", "16 %", "84 %", "unit")
+            tables.append([head, *((n, *(f"{x:.4g}" for x in xs), unit) for n, *xs, unit in rows)])
+        cells = (
+            "".join(
+                f"<tr>{''.join(f'<td>{html.escape(str(x))}</td>' for x in row)}</tr>"
+                for row in table
+            )
+            for table in tables
         )
+        return "".join(f"<table>{rows}</table>" for rows in cells)
 
     def draws(self, most: int = 500) -> list[dict]:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
+        most = whole_number(most, "most", 1)
         if self.samples is None:
             return [self.params]
         return list(self.samples[:: _step(self.samples, most)])
@@ -230,9 +258,9 @@ class Fit:
         from .plot import plot_profiles
         from .profile import profiles
 
-        if draws < 1:
-            raise ValueError(f"draws must be at least 1, but {draws} was given.")
-        prior = self.model.draw_prior(self.params, self.bounds, draws, seed)
+        prior = self.model.draw_prior(
+            self.params, self.bounds, whole_number(draws, "draws", 1), seed
+        )
         own = "posterior" if self.samples is not None else "best fit"
         table = profiles((self.model, prior), literature=False)
         return plot_profiles(table, others={own: self.profiles()}, name="prior")

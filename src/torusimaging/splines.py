@@ -96,3 +96,11 @@ def radial_knots(knots, unit: u.UnitBase, name: str) -> np.ndarray:
     if values[0] != 0:
         raise ValueError(f"{name} must start at 0, but starts at {values[0]:g}.")
     return values
+
+
+def plain_radii(radii, name: str) -> np.ndarray:
+    """Plain numbers; a ``ValueError`` where one is negative, beyond which no spline goes."""
+    values = plain(radii, name)
+    if np.any(values < 0):
+        raise ValueError(f"{name} must not be negative, but {np.nanmin(values):g} was given.")
+    return values

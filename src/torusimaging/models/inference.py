@@ -57,7 +57,7 @@ class Inference(Posterior):
         require_x64()
         choice(objective, "objective", OBJECTIVES)
         max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
-        check_names(data, "optimize")
+        check_names(data, "optimize", ("bounds", "max_steps", "throw"))
         pixels = read_map(data, objective)
         check_places(self.given, pixels)
         params0 = self.floats(params0)

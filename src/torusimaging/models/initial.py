@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from ..arguments import real_number, shown
-from ..units import internal
-from .pixels import read_map
+from ..splines import radial_knots
+from .pixels import kind_of, read_map
 
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
@@ -50,7 +50,7 @@ def guess(binned_data: dict) -> Guess:
     With label = c_0 + c_1 q + c_2 p + c_3 q^2 + c_4 p^2, the contours are ellipses about
     (-c_1 / 2 c_3, -c_2 / 2 c_4) with Omega_0^2 = c_3 / c_4.
     """
-    kind = "gaussian" if "label" in binned_data else "poisson"
+    kind = kind_of(binned_data)
     data = read_map(binned_data, kind)
     pos, vel = np.asarray(data.pos), np.asarray(data.vel)
     if kind == "gaussian":
@@ -115,7 +115,7 @@ def check_gradient(binned_data: dict) -> None:
     counts with Poisson errors) by more than 24, which noise does once in 1e4 maps; and so must
     the two of each coordinate.
     """
-    kind = "gaussian" if "label" in binned_data else "poisson"
+    kind = kind_of(binned_data)
     data = read_map(binned_data, kind)
     x, y = (np.asarray(c) / np.std(c) for c in (data.pos, data.vel))
     if kind == "gaussian":
@@ -178,7 +178,7 @@ def spacing_power(power, name: str) -> float:
 def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:
     """Knots from 0 to `r_max`, even in r to the `power`, or the given ones themselves."""
     if are_knots(knots):
-        return internal(knots, RADIUS, name, allow_plain=True)
+        return radial_knots(knots, RADIUS, name)
     number, power = number_of_knots(knots, 2, name), spacing_power(power, name)
     out = np.linspace(0.0, r_max**power, number) ** (1.0 / power)
     out[-1] = r_max

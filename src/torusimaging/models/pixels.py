@@ -132,11 +132,20 @@ def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
         )
 
 
-def check_names(data: dict, verb: str) -> None:
-    """Raise a ``ValueError`` for an argument of `verb` that is no column of a map."""
+def kind_of(data) -> str:
+    """What a map holds: "gaussian" for labels with errors, "poisson" for counts alone."""
+    return "gaussian" if "label" in as_dictionary(data) else "poisson"
+
+
+def check_names(data: dict, verb: str, others: tuple[str, ...] = ()) -> None:
+    """Raise a ``ValueError`` for an argument of `verb` that is no column of a map.
+
+    `others` are its further arguments, which may have been meant.
+    """
     for name in data:
         if name not in COLUMNS:
-            raise ValueError(f"{verb} has no argument {shown(name)}{nearest(name, COLUMNS)}")
+            close = nearest(name, (*COLUMNS, *others), 0.6)
+            raise ValueError(f"{verb} has no argument {shown(name)}{close}")
 
 
 def check_places(priors: dict, data: Map) -> None:

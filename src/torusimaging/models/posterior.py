@@ -26,6 +26,10 @@ class Posterior(eqx.Module):
 
     given: dict[str, distributions.Distribution]
 
+    def __repr__(self) -> str:
+        own = f"priors of {', '.join(self.given)}" if self.given else "default priors"
+        return f"{type(self).__name__}({own})"
+
     @abc.abstractmethod
     def foliation(self, params: dict) -> FourierFoliation | PotentialFoliation:
         """The orbits for a set of parameters."""

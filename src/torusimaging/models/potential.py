@@ -24,7 +24,7 @@ from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
 from ..priors import slope_residuals, start_inside
-from ..splines import QuadraticSpline, radial_knots
+from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, internal
 from . import initial
 from .base import OrbitModel, heights_of
@@ -37,7 +37,7 @@ from .density import (
 )
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
-from .pixels import read_map
+from .pixels import kind_of, read_map
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
 # most at so many times the data's height.
@@ -180,8 +180,7 @@ class TorusImaging1DPotential(OrbitModel):
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
         initial.check_gradient(binned_data)
-        kind = "gaussian" if "label" in binned_data else "poisson"
-        data = read_map(binned_data, kind)
+        data = read_map(binned_data, kind_of(binned_data))
         pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
         heights, speeds = np.abs(np.asarray(pos) - guess.pos0), np.abs(np.asarray(vel) - guess.vel0)
         reach = float(heights.max())
@@ -220,6 +219,7 @@ class TorusImaging1DPotential(OrbitModel):
 
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
         """The model with the smoothness sds of its label and free density times `factor`."""
+        factor = positive(factor, "factor")
         sigmas = [self.label_sigmas * jnp.array([1.0, factor])]
         if not isinstance(self.density, FreeDensity):
             return eqx.tree_at(lambda m: [m.label_sigmas], self, sigmas)
@@ -290,8 +290,9 @@ class TorusImaging1DPotential(OrbitModel):
         return QuadraticSpline(self.label_knots, vals[0], self.label_sign * slopes)(r)
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
-        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
+        radii = jnp.asarray(plain_radii(r, "r"))
+        return np.asarray(self.label_of_radius(radii, self.floats(params)))
 
     def reach(self, params: dict) -> Array:
         """The height (kpc) above the plane's centre up to which the model has values."""

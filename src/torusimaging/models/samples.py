@@ -1,10 +1,12 @@
 """Posterior draws that behave as a list of parameter dictionaries, and what is known of them."""
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ..arguments import shown
 from ..inference.nuts import Chains, diagnostics, energy_fraction
 from ..priors import Layout
 
@@ -31,6 +33,9 @@ class Samples(Sequence):
         """Names of the columns of ``draws``."""
         return self.layout.names()
 
+    def __repr__(self) -> str:
+        return f"Samples({len(self)} draws of {self.layout.size} parameters)"
+
     def __len__(self) -> int:
         return self.draws.shape[0]
 
@@ -45,7 +50,13 @@ class Samples(Sequence):
             return self.draws[:, columns]
         if isinstance(index, slice):
             return Samples(self.draws[index], self.layout)
-        return self.layout.unflatten(self.draws[int(index)])
+        try:
+            row = operator.index(index)
+        except TypeError:
+            raise ValueError(
+                f"samples are indexed by a number, a slice or a name, but {shown(index)} was given."
+            ) from None
+        return self.layout.unflatten(self.draws[row])
 
 
 class SampleState(NamedTuple):
@@ -62,6 +73,9 @@ class SampleState(NamedTuple):
     seconds: float
     compile_seconds: float
     verdict: str
+
+    def __repr__(self) -> str:
+        return f"SampleState({self.logdensity.size} draws: {self.verdict})"
 
     @classmethod
     def of(cls, chains: Chains, draws: np.ndarray, layout: Layout) -> "SampleState":
@@ -112,6 +126,9 @@ class LaplaceState(NamedTuple):
     seconds: float
     verdict: str
     efficiency: float
+
+    def __repr__(self) -> str:
+        return f"LaplaceState({self.logdensity.size} draws: {self.verdict})"
 
     @classmethod
     def of(

@@ -20,7 +20,7 @@ from ..arguments import (
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals, start_inside
-from ..splines import QuadraticSpline, radial_knots
+from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, plain
 from . import initial
 from .fourier import FourierModel
@@ -214,7 +214,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
         """The model with the smoothness sds of its label and distortions times `factor`."""
-        scale = jnp.array([1.0, factor])
+        scale = jnp.array([1.0, positive(factor, "factor")])
         sigmas = [self.label_sigmas * scale, {m: s * scale for m, s in self.e_sigmas.items()}]
         return eqx.tree_at(lambda m: [m.label_sigmas, m.e_sigmas], self, sigmas)
 
@@ -279,16 +279,18 @@ class TorusImaging1DSpline(FourierModel):
         return QuadraticSpline(self.label_knots, vals[0], slopes)(r)
 
     def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
-        """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2)."""
-        splines = self.foliation(params).e_funcs
+        """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2), which are not negative."""
+        splines = self.foliation(self.floats(params, label=False)).e_funcs
+        radii = jnp.asarray(plain_radii(r_e, "r_e"))
         return {
-            m: np.asarray(e(jnp.asarray(r_e, float)))
+            m: np.asarray(e(radii))
             for m, e in zip(self.orders, splines, strict=True)
         }
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
-        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
+        radii = jnp.asarray(plain_radii(r, "r"))
+        return np.asarray(self.label_of_radius(radii, self.floats(params)))
 
     def r_e_max(self, params: dict) -> Array:
         """The last knot that all distortions share."""
