@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,9 @@ def real_number(value: Any, name: str, allowed: str, fits: Callable[[float], boo
     """
     try:
         plain = np.asarray(value)
-        number = float(plain.reshape(())) if plain.dtype.kind in "iuf" else np.nan
+        # A unit would be dropped here: what has one is no plain number.
+        good = plain.dtype.kind in "iuf" and getattr(value, "unit", None) is None
+        number = float(plain.reshape(())) if good else np.nan
     except (TypeError, ValueError, OverflowError):
         number = np.nan
     if not np.isfinite(number) or not fits(number):
@@ -74,10 +76,18 @@ def choice(value: Any, name: str, known: Iterable[str]) -> str:
     """The value; a ``ValueError`` unless it is one of the words `known`."""
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        raise ValueError(
-            f"{name} must be one of {', '.join(known)}, but {shown(value)} was given."
-        )
+        raise ValueError(f"{name} must be one of {', '.join(known)}, but {shown(value)} was given.")
     return value
+
+
+def texts(value: Any, name: str) -> list[str]:
+    """The words of a sequence; a ``ValueError`` for anything else, and where it is empty."""
+    good = isinstance(value, Iterable) and not isinstance(value, str | bytes | dict)
+    if not good or np.ndim(value) != 1 or not all(isinstance(x, str) for x in value):
+        raise ValueError(f"{name} must be a list of names, but {shown(value)} was given.")
+    if not len(value):
+        raise ValueError(f"{name} must hold at least one name, but is empty.")
+    return list(value)
 
 
 def dictionary(value: Any, name: str) -> dict:

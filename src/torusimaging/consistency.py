@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array

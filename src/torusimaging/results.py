@@ -15,7 +15,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
-from .arguments import check_options, choice, whole_number
+from .arguments import check_options, choice, shown, whole_number
 from .distributions import mean_and_sd, pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
@@ -346,8 +346,12 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     for another name, and as that and `optimize` do.
     """
     choice(model, "model", MODELS)
+    if not isinstance(frame, str):
+        raise ValueError(f"frame must be the frame in words, but {shown(frame)} was given.")
     maker = MODELS[model]
-    check_options(options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",))
+    check_options(
+        options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
+    )
     bdata = as_dictionary(bdata)
     pixels = read_map(bdata)
     centres = read_map(bdata, centres=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .arguments import shown
-from .units import internal, plain
+from .units import internal, plain, plain_parameter
 
 
 class QuadraticSpline(eqx.Module):
@@ -100,7 +100,7 @@ def radial_knots(knots, unit: u.UnitBase, name: str) -> np.ndarray:
 
 def plain_radii(radii, name: str) -> np.ndarray:
     """Plain numbers; a ``ValueError`` where one is negative, beyond which no spline goes."""
-    values = plain(radii, name)
+    values = plain_parameter(radii, name)
     if np.any(values < 0):
         raise ValueError(f"{name} must not be negative, but {np.nanmin(values):g} was given.")
     return values

@@ -15,7 +15,7 @@ from ..arguments import dictionary, positive, shown, truth
 from ..foliation.density import FOUR_PI_G, FunctionSide, LinearSide, Side
 from ..foliation.potential import COARSE, OrbitGrid
 from ..splines import radial_knots
-from ..units import plain
+from ..units import plain_parameter
 
 DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
@@ -23,6 +23,7 @@ DENSITY = u.Msun / u.kpc**3
 REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
 # Inside this fraction of the data's height the density is a parabola to the prior.
 CORE = 0.1
+STEEPEST = 500.0  # the largest |ln| that is taken
 LOOKED_AT = 513  # heights at which a user's density is looked at
 
 
@@ -96,12 +97,14 @@ class FreeDensity(DensityForm):
             "smooth_sigma": smooth_sigma,
             "asymmetry_sigma": asymmetry_sigma,
         }
-        steps = plain(step_sigma, "step_sigma")
+        steps = plain_parameter(step_sigma, "step_sigma")
         if not np.all(np.isfinite(steps) & (steps > 0)):
             raise ValueError(f"step_sigma must be positive, but {shown(step_sigma)} was given.")
-        centre = plain(reference, "reference")
-        if not np.all(np.isfinite(centre)):
-            raise ValueError(f"reference must be finite, but {shown(reference)} was given.")
+        centre = plain_parameter(reference, "reference")
+        if not np.all(np.abs(centre) <= STEEPEST):
+            raise ValueError(
+                f"reference must be finite logarithms, but {shown(reference)} was given."
+            )
         self.knots = jnp.asarray(knots)
         self.reference = _for_each(centre, knots.size, "reference", "knots")
         self.sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()])
@@ -220,11 +223,12 @@ class UserDensity(DensityForm):
     def __init__(self, function: Callable, params: dict, height: float, asymmetric: bool = False):
         if not callable(function):
             raise ValueError(f"density must be a function of z, not {shown(function)}.")
-        for name, pair in dictionary(params, "density_params").items():
+        params = dictionary(params, "density_params")
+        for name, pair in params.items():
             if not isinstance(name, str):
                 raise ValueError(f"density_params must have names, but has {shown(name)}.")
             try:
-                values = plain(pair, name)
+                values = plain_parameter(pair, name)
                 good = values.shape == (2,) and np.all(np.isfinite(values)) and values[1] > 0
             except ValueError:
                 good = False

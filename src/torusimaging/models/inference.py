@@ -28,7 +28,6 @@ from .pixels import check_names, check_places, pad, read_map, require_x64
 from .posterior import Posterior, evaluate
 from .samples import LaplaceState, Samples, SampleState
 
-
 # More steps, draws or chains than these are a slip of the hand, and do not fit in memory.
 MOST_STEPS, MOST_DRAWS, MOST_CHAINS = 100_000, 10_000_000, 1000
 

@@ -1,6 +1,5 @@
 """Where a fit of the spline model starts: knots, bounds and first parameters from the data."""
 
-from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
 

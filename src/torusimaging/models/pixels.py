@@ -166,13 +166,13 @@ def check_places(priors: dict, data: Map) -> None:
             )
 
 
-def as_dictionary(data) -> dict:
+def as_dictionary(data, name: str = "the binned map") -> dict:
     """A map given as a dictionary or a table.  Raises ``ValueError`` for anything else."""
     if hasattr(data, "colnames"):
         return {name: data[name] for name in data.colnames}
     if not isinstance(data, dict):
         raise ValueError(
-            f"the binned map must be a dictionary or a table, but {type(data).__name__} was given."
+            f"{name} must be a dictionary or a table, but {type(data).__name__} was given."
         )
     return data
 

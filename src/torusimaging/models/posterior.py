@@ -17,6 +17,8 @@ from . import prior
 from .objectives import OBJECTIVES
 from .pixels import Map, check_names, read_map
 
+SCALARS = ("pos0", "vel0", "ln_Omega0")
+
 
 class Posterior(eqx.Module):
     """A label on the orbits of a foliation, with a prior of the parameters (abstract).
@@ -150,6 +152,8 @@ class Posterior(eqx.Module):
             is_leaf=lambda x: not isinstance(x, dict),
         )
         for name, x in distributions.leaves_of(out).items():
+            if name in SCALARS and x.ndim:
+                raise ValueError(f"{name} in params must be one number, but has shape {x.shape}.")
             if not np.all(np.isfinite(x)):
                 raise ValueError(f"params must be finite, but {name} is {np.asarray(x)}.")
         self.check(out)

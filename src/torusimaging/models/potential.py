@@ -30,6 +30,7 @@ from . import initial
 from .base import OrbitModel, heights_of
 from .density import (
     DENSITY,
+    STEEPEST,
     DensityForm,
     FreeDensity,
     UserDensity,
@@ -101,11 +102,14 @@ class TorusImaging1DPotential(OrbitModel):
                 "density must be a FreeDensity, LayeredDensity or UserDensity, but "
                 f"{shown(density)} was given."
             )
-        height = positive(height, "height")
+        height = positive(internal(height, u.kpc, "height", allow_plain=True), "height")
         most = f"at least height ({height:g} kpc) and at most 1000 times that"
+        top = internal(top, u.kpc, "top", allow_plain=True)
         top = real_number(top, "top", most, lambda x: height <= x <= 1e3 * height)
         sigmas = {"label_l2_sigma": label_l2_sigma, "label_smooth_sigma": label_smooth_sigma}
-        reference = real_number(label_reference, "label_reference", "a finite number", np.isfinite)
+        reference = real_number(
+            label_reference, "label_reference", "finite", lambda x: abs(x) <= STEEPEST
+        )
         self.label_knots = jnp.asarray(knots, float)
         self.density = density
         self.grid = density.grid(top)
@@ -380,8 +384,7 @@ def _check_form(density, params: dict | None, options: dict | None) -> None:
         return
     if params is not None:
         raise ValueError(
-            "density_params are of a density that is a function, but density is "
-            f"{shown(density)}."
+            f"density_params are of a density that is a function, but density is {shown(density)}."
         )
     maker = FreeDensity if isinstance(density, str) and density == "free" else LayeredDensity
     taken = ("knots", "reference", "layers", "asymmetric")

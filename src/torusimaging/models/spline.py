@@ -21,7 +21,7 @@ from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
 from ..priors import published_slope_residuals, slope_residuals, start_inside
 from ..splines import QuadraticSpline, plain_radii, radial_knots
-from ..units import check_units, plain
+from ..units import check_units, plain_parameter
 from . import initial
 from .fourier import FourierModel
 from .knots import choose_knots
@@ -282,10 +282,7 @@ class TorusImaging1DSpline(FourierModel):
         """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2), which are not negative."""
         splines = self.foliation(self.floats(params, label=False)).e_funcs
         radii = jnp.asarray(plain_radii(r_e, "r_e"))
-        return {
-            m: np.asarray(e(radii))
-            for m, e in zip(self.orders, splines, strict=True)
-        }
+        return {m: np.asarray(e(radii)) for m, e in zip(self.orders, splines, strict=True)}
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
         """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
@@ -397,7 +394,7 @@ def _check_references(references: dict | None, e_knots: dict) -> None:
         if name != "label" and name not in e_knots:
             raise ValueError(f"references has no {shown(name)}{nearest(name, ['label', *e_knots])}")
         size = 1 if name == "label" else len(e_knots[name]) - 1
-        values = plain(given, f"references[{name!r}]")
+        values = plain_parameter(given, f"references[{name!r}]")
         if not np.all(np.isfinite(values)) or values.shape not in ((), (size,)):
             raise ValueError(
                 f"references[{name!r}] must be a finite number{f', or {size}' * (size > 1)}, but "

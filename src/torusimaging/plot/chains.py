@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, rankdata
 
+from ..arguments import texts
 from ..inference.nuts import diagnostics
 from ..models.samples import SampleState
 from ..results import DERIVED, UNITS, Fit, derive
@@ -161,9 +162,7 @@ def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDAr
     """The draws of each parameter, in the units of their labels."""
     samples = check_draws(fit)
     wanted = DERIVED if parameters is None else parameters
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    if not names:
-        raise ValueError("parameters must hold at least one name, but is empty.")
+    names = [wanted] if isinstance(wanted, str) else texts(wanted, "parameters")
     known = list(dict.fromkeys((*DERIVED, *samples.names)))
     columns = {}
     for name in names:
