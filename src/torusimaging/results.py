@@ -114,7 +114,8 @@ class Fit:
                 "(0.02 to 0.2): check the units of pos and vel."
             )
         out += [
-            f"The prior of {name} is {ratio:.0f} times as wide as the map: it is read in {UNITS[name]}."
+            f"The prior of {name} is {ratio:.0f} times as wide as the map: it is read in "
+            f"{UNITS[name]}."
             for name, ratio in widths(self.model.given, self.data).items()
             if ratio > WIDE
         ]

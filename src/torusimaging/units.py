@@ -88,7 +88,7 @@ def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
     for member in members:
         try:
             found[str(u.Unit(member).physical_type).split("/")[0]] = u.Unit(member)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, AttributeError):
             break
     if "length" not in found or not {"time", "speed"} & set(found):
         raise UnitError(

@@ -145,6 +145,9 @@ class Posterior(eqx.Module):
                 raise ValueError(
                     f"{name} of params must be a dictionary, but {shown(params[name])} was given."
                 )
+        for name in SCALARS:
+            if isinstance(params.get(name), dict):
+                raise ValueError(f"{name} in params must be one number, but is a dictionary.")
         check_structure(params, self.template(), parts)
         out = jax.tree_util.tree_map_with_path(
             lambda path, x: jnp.asarray(plain_parameter(x, ".".join(str(k.key) for k in path))),

@@ -1,5 +1,6 @@
 """The Fourier family with a user's own functions for the label and the distortions."""
 
+import inspect
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..arguments import choice, positive, shown
+from ..arguments import choice, dictionary, positive, shown
 from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
 from ..units import check_units
@@ -99,6 +100,25 @@ class TorusImaging1D(FourierModel):
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
         return self.label_func(r, **params["label_params"])
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that are none of the functions' arguments."""
+        functions = dict(self.e_items)
+        if unknown := [m for m in params["e_params"] if m not in functions]:
+            raise ValueError(
+                f"e_params must be of the orders {', '.join(map(str, functions)) or '(none)'}, but "
+                f"has {shown(unknown[0])}."
+            )
+        own = [(f"e_params[{m}]", f, params["e_params"].get(m, {})) for m, f in functions.items()]
+        if "label_params" in params:
+            own.append(("label_params", self.label_func, params["label_params"]))
+        for name, function, arguments in own:
+            try:
+                inspect.signature(function).bind(0.0, **dictionary(arguments, name))
+            except TypeError as error:
+                raise ValueError(
+                    f"{name} must hold the arguments of its function but the radius: {error}."
+                ) from None
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """None: the prior of this model is its regularisation and what the user gives."""
