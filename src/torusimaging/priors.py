@@ -123,7 +123,7 @@ class Bounds(eqx.Module):
         return jnp.sum(jnp.where(both, terms, jnp.where(floor | ceiling, z, 0.0)))
 
 
-def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
+def unpack_bounds(bounds: Any) -> tuple[dict, dict]:
     """Split ``{name: (lower, upper)}``, nested like the parameters, into two dictionaries.
 
     Raises ``ValueError`` where an entry is not a pair.
@@ -140,9 +140,7 @@ def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
     return walk(bounds, "bounds")
 
 
-def make_bounds(
-    layout: Layout, params: dict, bounds: dict | tuple | None, priors: dict | None = None
-) -> Bounds:
+def make_bounds(layout: Layout, params: dict, bounds: Any, priors: dict | None = None) -> Bounds:
     """Flat limits for the parameters, those of the bounds and of `priors`, checked on the start.
 
     `bounds` is a nested dictionary of pairs, or the pair of dictionaries that `unpack_bounds`

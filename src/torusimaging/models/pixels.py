@@ -1,5 +1,7 @@
 """Binned maps as plain arrays, checked at the door."""
 
+from typing import Any
+
 import astropy.units as u
 import equinox as eqx
 import jax
@@ -18,7 +20,9 @@ COLUMNS = ("pos", "vel", "label", "label_err", "counts", *MEANS)
 COLUMNS += ("pos_edges", "vel_edges", "s", "n_stars", "n_outside", "n_not_finite")
 COLUMNS += ("n_saturated", "name", "frame", "label_unit")
 # What surveys write for a missing value.
-MARKS = (-9999.99, -9999.9, -9999.0, -999.99, -999.9, -999.0, -99.99, -99.9, -99.0)
+MARKS = (-99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9999.0, -9999.9, -9999.99)
+# From the largest to the smallest, also as single precision has them.
+MARKS = tuple(sorted({*MARKS, *(np.float32(m).item() for m in MARKS)}, reverse=True))
 # Bounds of what a map may hold: squares of labels must not overflow, no galaxy is that large.
 LARGEST, FARTHEST, LIGHT = 1e100, 1e5, 306.6
 
@@ -44,7 +48,7 @@ def require_x64() -> None:
         )
 
 
-def read_map(data: dict, kind: str = "gaussian", centres: bool = False) -> Map:
+def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     """The usable pixels of a binned map as plain arrays.
 
     Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these (with
@@ -119,10 +123,15 @@ def are_marks(x: np.ndarray) -> np.ndarray:
     A mark is one of `MARKS`, to the last digit of single or double precision, below all other
     numbers by more than their own range: a label that takes such values for good keeps them.
     """
-    marks = np.isin(x, np.array(MARKS + tuple(np.float32(m).item() for m in MARKS)))
-    others = x[~marks & np.isfinite(x)]
-    apart = marks.any() and (others.size == 0 or x[marks].max() < others.min() - np.ptp(others))
-    return marks if apart else np.zeros(x.shape, bool)
+    found, others = np.zeros(x.shape, bool), np.isfinite(x) & ~np.isin(x, MARKS)
+    for mark in MARKS:
+        if (same := x == mark).any():
+            good = x[others]
+            if good.size == 0 or mark < good.min() - np.ptp(good):
+                found |= same
+            else:
+                others |= same
+    return found
 
 
 def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:

@@ -113,8 +113,13 @@ class TorusImaging1D(FourierModel):
         if "label_params" in params:
             own.append(("label_params", self.label_func, params["label_params"]))
         for name, function, arguments in own:
+            dictionary(arguments, name)
             try:
-                inspect.signature(function).bind(0.0, **dictionary(arguments, name))
+                signature = inspect.signature(function)
+            except ValueError:
+                continue  # Compiled functions may not tell.
+            try:
+                signature.bind(0.0, **arguments)
             except TypeError as error:
                 raise ValueError(
                     f"{name} must hold the arguments of its function but the radius: {error}."
