@@ -211,7 +211,7 @@ def check_structure(params: dict, template: dict | None, parts: tuple[str, ...])
             raise ValueError(f"params must have {name!r}, which is missing.")
 
 
-def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
+def _fill(params: dict, limits: Any, default: float, name: str) -> dict:
     """`limits` completed to the structure of `params`."""
     if not isinstance(limits, dict):
         raise ValueError(f"{name} must be a dictionary, but {shown(limits)} was given.")

@@ -70,7 +70,7 @@ def test_profiles_and_prior(fit):
     assert names == ["prior", "posterior"]
     widths = [np.ptp(c.get_paths()[0].vertices[:, 1]) for c in axes[0].collections]
     assert widths[0] > widths[2]
-    with pytest.raises(ValueError, match="draws must be at least 1"):
+    with pytest.raises(ValueError, match="draws must be a whole number of at least 1"):
         fit.plot_prior_predictive(draws=0)
 
 
@@ -106,7 +106,7 @@ def test_units_that_no_galaxy_has_are_a_problem(fit):
 
 
 def test_bad_files(fit, tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no result file"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         oti.load(tmp_path / "none.nc")
     text = tmp_path / "text.nc"
     text.write_text("not netCDF")
