@@ -137,6 +137,10 @@ def unpack_bounds(bounds: Any) -> tuple[dict, dict]:
             raise ValueError(f"{name} must be a pair (lower, upper), but {shown(tree)} was given.")
         return tree[0], tree[1]
 
+    if not isinstance(bounds, dict):
+        raise ValueError(
+            f"bounds must be a dictionary of pairs (lower, upper), but {shown(bounds)} was given."
+        )
     return walk(bounds, "bounds")
 
 

@@ -137,6 +137,7 @@ DOORS = [
     (lambda t: spline(label_l2_sigma="1"), "label_l2_sigma must be positive, but '1'"),
     (lambda t: spline(label_l2_sigma=1 * u.dex), "label_l2_sigma must be positive, but <Quantity"),
     (lambda t: spline(dacc_strength=np.nan), "dacc_strength must be a number of at least 0"),
+    (lambda t: spline(amplitude_sigma="1"), "amplitude_sigma must be positive or None, but '1'"),
     (lambda t: spline(prior=["default"]), "prior must be one of default"),
     (lambda t: spline(convention=None), "convention must be one of pv, vp"),
     (lambda t: spline(references={"lable": 1.0}), "no 'lable'; did you mean 'label'"),
@@ -218,7 +219,7 @@ DOORS = [
     (lambda t: optimize(t, label_er=MAP["label_err"]), "'label_er'; did you mean 'label_err'"),
     (lambda t: optimize(t, max_step=3), "'max_step'; did you mean 'max_steps'"),
     (lambda t: optimize(t, objective=["gaussian"]), "objective must be one of gaussian, poisson"),
-    (lambda t: optimize(t, bounds=3), "bounds must be a pair"),
+    (lambda t: optimize(t, bounds=3), "bounds must be a dictionary of pairs"),
     (lambda t: optimize(t, bounds=({},)), "bounds must be two dictionaries or one"),
     (lambda t: optimize(t, bounds={"pos0": ("a", "b")}), "pos0 must be numbers"),
     (lambda t: optimize(t, bounds={"posi": (0, 1)}), "'posi'; did you mean 'pos0'"),
@@ -423,7 +424,7 @@ def test_reprs_are_short_and_do_not_run_the_model(t, monkeypatch):
     assert repr(empty) == "Fit(TorusImaging1DSpline, 0 pixels, no draws)"
     assert repr(t.drawn) == "Fit(TorusImaging1DSpline, 225 pixels, 40 draws)"
     assert repr(t.model) == "TorusImaging1DSpline(default priors)"
-    assert repr(t.drawn.samples) == "Samples(40 draws of 10 parameters)"
+    assert repr(t.drawn.samples) == "Samples(40 draws of 11 parameters)"
     assert repr(t.drawn.state).startswith("LaplaceState(40 draws: Normal approximation")
     text = t.drawn._repr_html_()
     assert "<td>pos0</td>" in text and "<td>kpc</td>" in text
@@ -502,7 +503,14 @@ CHEAP = [
     *with_one(
         lambda t, **k: SPLINE(**k),
         ["label_knots", "e_knots", "e_signs", "units", "label_sign", "convention", "prior"]
-        + ["label_l2_sigma", "e_l2_sigmas", "dacc_strength", "references", "priors"],
+        + [
+            "label_l2_sigma",
+            "amplitude_sigma",
+            "e_l2_sigmas",
+            "dacc_strength",
+            "references",
+            "priors",
+        ],
         {"label_knots": [0.0, 0.3], "e_knots": {2: [0.0, 0.3]}},
     ),
     *with_one(

@@ -146,11 +146,9 @@ class TorusImaging1DSpline(FourierModel):
         if prior == "price-whelan25" or amplitude_sigma is None:
             self.amplitude_sigma = None
         else:
-            if not (np.isfinite(amplitude_sigma) and amplitude_sigma > 0):
-                raise ValueError(
-                    f"amplitude_sigma must be positive or None, but {amplitude_sigma!r} was given."
-                )
-            self.amplitude_sigma = jnp.asarray(amplitude_sigma, float)
+            allowed = "positive or None"
+            sd = real_number(amplitude_sigma, "amplitude_sigma", allowed, lambda x: x > 0)
+            self.amplitude_sigma = jnp.asarray(sd)
         self.given = as_arrays(priors)
 
     @classmethod
@@ -311,7 +309,7 @@ class TorusImaging1DSpline(FourierModel):
         """The entry of an order's amplitude at the centre of its prior, where the model has one."""
         return {} if self.amplitude_sigma is None else {"amplitude": jnp.ones(())}
 
-    def floats(self, params: dict) -> dict:
+    def floats(self, params: dict, label: bool = True) -> dict:
         """A copy of the caller's parameters as float arrays, with the amplitudes that they lack.
 
         Sets in the published exchange format have none: theirs are 1.  Raises ``ValueError`` as
@@ -320,7 +318,7 @@ class TorusImaging1DSpline(FourierModel):
         orders = params.get("e_params") if isinstance(params, dict) else None
         if isinstance(orders, dict) and all(isinstance(own, dict) for own in orders.values()):
             params = params | {"e_params": {m: self._amplitude | own for m, own in orders.items()}}
-        return super().floats(params)
+        return super().floats(params, label)
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """Smoothness of the label and of the distortions."""
