@@ -193,8 +193,8 @@ def _draw(fit, options, bar, checkpoint: Path | None, resume=False):
     bar.start("sampling (compiles first)")
     return fit.sample(
         options.seed,
-        options.warmup,
-        options.draws,
+        num_warmup=options.warmup,
+        num_steps=options.draws,
         num_chains=options.chains,
         progress=bar.draws,
         checkpoint=checkpoint,

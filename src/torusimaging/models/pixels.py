@@ -123,7 +123,10 @@ def are_marks(x: np.ndarray) -> np.ndarray:
     A mark is one of `MARKS`, to the last digit of single or double precision, below all other
     numbers by more than their own range: a label that takes such values for good keeps them.
     """
-    found, others = np.zeros(x.shape, bool), np.isfinite(x) & ~np.isin(x, MARKS)
+    found = np.zeros(x.shape, bool)
+    if not np.any(x <= MARKS[0]):
+        return found
+    others = np.isfinite(x) & ~np.isin(x, MARKS)
     for mark in MARKS:
         if (same := x == mark).any():
             good = x[others]

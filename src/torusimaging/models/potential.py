@@ -104,8 +104,8 @@ class TorusImaging1DPotential(OrbitModel):
             )
         height = positive(internal(height, u.kpc, "height", allow_plain=True), "height")
         most = f"at least height ({height:g} kpc) and at most 1000 times that"
-        top = internal(top, u.kpc, "top", allow_plain=True)
-        top = real_number(top, "top", most, lambda x: height <= x <= 1e3 * height)
+        end = internal(top, u.kpc, "top", allow_plain=True)
+        top = real_number(end, "top", most, lambda x: height <= x <= 1e3 * height)
         sigmas = {"label_l2_sigma": label_l2_sigma, "label_smooth_sigma": label_smooth_sigma}
         reference = real_number(
             label_reference, "label_reference", "finite", lambda x: abs(x) <= STEEPEST

@@ -40,7 +40,7 @@ def run(options) -> None:
             result = calibrate(
                 fit,
                 options.simulations,
-                options.sampler,
+                sampler=options.sampler,
                 seed=options.seed,
                 processes=processes,
                 progress=bar.update,
