@@ -106,7 +106,7 @@ def test_units_that_no_galaxy_has_are_a_problem(fit):
 
 
 def test_bad_files(fit, tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="there is no result file"):
         oti.load(tmp_path / "none.nc")
     text = tmp_path / "text.nc"
     text.write_text("not netCDF")
