@@ -161,7 +161,7 @@ def _limits(draws: NDArray) -> NDArray:
 def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDArray]:
     """The draws of each parameter, in the units of their labels."""
     samples = check_draws(fit)
-    wanted = DERIVED if parameters is None else parameters
+    wanted = list(DERIVED) if parameters is None else parameters
     names = [wanted] if isinstance(wanted, str) else texts(wanted, "parameters")
     known = list(dict.fromkeys((*DERIVED, *samples.names)))
     columns = {}
