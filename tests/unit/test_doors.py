@@ -291,7 +291,7 @@ DOORS = [
     ),
     (lambda t: oti.plot.plot_actions(3, {}), "table must be a dictionary or a table"),
     (lambda t: oti.plot.plot_actions({}, {}, names=3), "names must be a list of names, but 3"),
-    (lambda t: oti.plot.plot_places(3), "places must be Galactocentric, but 3"),
+    (lambda t: oti.plot.plot_places(3), "places must be Galactocentric coordinates, not 3"),
     (lambda t: oti.plot.plot_cov_corner("a"), "cov must be numbers, but 'a'"),
     (lambda t: oti.plot.plot_cov_corner(np.eye(2), labels="ab"), "labels must be a list of names"),
     (lambda t: oti.plot.plot_cov_ellipse(np.eye(2), mean=["a", 1]), "mean must be numbers"),

@@ -248,6 +248,6 @@ def test_bad_priors(fits, binned):
         model.laplace_run_label(fit.data, fit.params, fit.bounds)
     with pytest.raises(ValueError, match="must have a prior or two bounds"):
         fit.model.draw_prior(fit.params, None, 10)
-    published = oti.fit_map(binned, model="spline", prior="price-whelan25").model
+    published = oti.fit_map(binned, model="spline", prior="price-whelan25")
     with pytest.raises(ValueError, match="no distribution"):
-        published.draw_prior(fits["spline"].params, fits["spline"].bounds, 10)
+        published.model.draw_prior(published.params, published.bounds, 10)
