@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arguments import nearest, shown
+from ..data.missing import is_missing
 from ..distributions import mean_and_sd
 from ..units import internal, plain, with_unit
 
@@ -19,10 +20,6 @@ MEANS = ("pos_mean", "vel_mean")
 COLUMNS = ("pos", "vel", "label", "label_err", "counts", *MEANS)
 COLUMNS += ("pos_edges", "vel_edges", "s", "n_stars", "n_outside", "n_not_finite")
 COLUMNS += ("n_saturated", "name", "frame", "label_unit")
-# What surveys write for a missing value.
-MARKS = (-99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -9999.0, -9999.9, -9999.99)
-# From the largest to the smallest, also as single precision has them.
-MARKS = tuple(sorted({*MARKS, *(np.float32(m).item() for m in MARKS)}, reverse=True))
 # Bounds of what a map may hold: squares of labels must not overflow, no galaxy is that large.
 LARGEST, FARTHEST, LIGHT = 1e100, 1e5, 306.6
 
@@ -54,8 +51,8 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these (with
     `centres` the same pixels at their centres); counts, which are of whole pixels, at the centres.
     Pixels with a label that is not finite, or an error that is not finite and positive, are left
-    out; so are, in Poisson maps, those whose counts are not finite.  A label that is one of the
-    `MARKS` of a missing value and lies apart from all others is not finite either.
+    out; so are, in Poisson maps, those whose counts are not finite.  A label that is a catalogue's
+    mark of a missing value and lies apart from all others (`are_marks`) is not finite either.
 
     Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, counts
     that are not whole, one mean place without the other, numbers that no map can have, and for a
@@ -120,20 +117,16 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
 def are_marks(x: np.ndarray) -> np.ndarray:
     """Which numbers are marks of a missing value.
 
-    A mark is one of `MARKS`, to the last digit of single or double precision, below all other
-    numbers by more than their own range: a label that takes such values for good keeps them.
+    A mark is one that catalogues use (see `data.missing`) and is farther from all other numbers
+    than these are from each other: a label that takes such values for good keeps them.
     """
-    found = np.zeros(x.shape, bool)
-    if not np.any(x <= MARKS[0]):
-        return found
-    others = np.isfinite(x) & ~np.isin(x, MARKS)
-    for mark in MARKS:
-        if (same := x == mark).any():
-            good = x[others]
-            if good.size == 0 or mark < good.min() - np.ptp(good):
-                found |= same
-            else:
-                others |= same
+    found = is_missing(x)
+    others = np.isfinite(x) & ~found
+    for mark in sorted(set(x[found].tolist()), key=abs):
+        good, same = x[others], x == mark
+        if good.size and abs(mark - np.clip(mark, good.min(), good.max())) <= np.ptp(good):
+            others |= same
+            found &= ~same
     return found
 
 
