@@ -35,7 +35,7 @@ def main(simulations: int = 200, sampler: str = "nuts", seed: str = "0", *models
         result = oti.calibrate(
             fit,
             simulations,
-            sampler,
+            sampler=sampler,
             num_steps=600,
             seed=int(seed),
             progress=True,

@@ -11,10 +11,11 @@ from astropy.table import QTable, Table
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .arguments import choice, shown, truth, whole_number
 from .models.identity import data_digest, digest, model_digest
 from .models.pixels import require_x64
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
-from .reading import existing_file
+from .reading import as_path, existing_file
 from .results import Fit
 from .simulations import SAMPLERS, Problem, run
 from .writing import in_use, write_complete
@@ -146,13 +147,13 @@ class Calibration:
         meta["digest"] = digest(columns["ranks"]) + digest(columns["index"])
         table = Table(columns, meta=meta)
         return write_complete(
-            path, lambda name: table.write(name, format="ascii.ecsv", overwrite=True)
+            as_path(path), lambda name: table.write(name, format="ascii.ecsv", overwrite=True)
         )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Calibration":
         """Read what `save` wrote; ``FileNotFoundError`` or ``ValueError`` for anything else."""
-        path = existing_file(path)
+        path = existing_file(path, "calibration")
         try:
             table = Table.read(path, format="ascii.ecsv", fill_values=None)
             if table.meta["format"] != FORMAT:
@@ -169,6 +170,7 @@ class Calibration:
 def calibrate(
     fit: Fit,
     simulations: int = 200,
+    *,
     sampler: str = "nuts",
     num_warmup: int = 300,
     num_steps: int = 500,
@@ -208,11 +210,8 @@ def calibrate(
     require_x64()
     processes = (os.cpu_count() or 1) if processes is None else processes
     if not isinstance(fit, Fit):
-        raise ValueError(f"fit must be a Fit, as fit_map returns, but {fit!r} was given.")
-    if sampler not in SAMPLERS:
-        raise ValueError(
-            f"sampler must be one of {', '.join(SAMPLERS)}, but {sampler!r} was given."
-        )
+        raise ValueError(f"fit must be a Fit, as fit_map returns, but {shown(fit)} was given.")
+    choice(sampler, "sampler", SAMPLERS)
     check_numbers(
         simulations=simulations,
         num_warmup=num_warmup,
@@ -220,6 +219,9 @@ def calibrate(
         seed=seed,
         processes=processes,
     )
+    if not callable(progress):
+        truth(progress, "progress")
+    checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     settings = {
         "model": type(fit.model).__name__,
         "map": data_digest(fit.data),
@@ -244,9 +246,9 @@ def calibrate(
         total=simulations, disable=None if progress is True else True, desc="SBC", unit="map"
     )
     report = progress if callable(progress) else bar.update
-    kept = nullcontext() if checkpoint is None else in_use(Path(checkpoint))
+    kept = nullcontext() if checkpoint is None else in_use(checkpoint)
     with kept, bar:
-        if checkpoint is not None and Path(checkpoint).exists():
+        if checkpoint is not None and checkpoint.exists():
             done |= _resume(Calibration.load(checkpoint), settings, checkpoint)
         todo = [i for i in range(simulations) if i not in done]
         report(simulations - len(todo))
@@ -261,11 +263,9 @@ def calibrate(
 def check_numbers(**numbers) -> None:
     """Raise a ``ValueError`` for a number of `calibrate` that is not whole or too small."""
     least = {"simulations": 10, "num_steps": 100, "processes": 1, "num_warmup": 20, "seed": 0}
+    most = {"simulations": 100_000, "processes": 1000, "seed": 2**63 - 1}
     for name, value in numbers.items():
-        if not isinstance(value, int | np.integer) or value < least[name]:
-            raise ValueError(
-                f"{name} must be a whole number of at least {least[name]}, but {value!r} was given."
-            )
+        whole_number(value, name, least[name], most.get(name, 1_000_000))
 
 
 def _resume(old: Calibration, settings: dict, path) -> dict[int, dict]:

@@ -8,8 +8,10 @@ import numpy as np
 from arviz_stats.base import array_stats
 from astropy.table import QTable
 
+from .arguments import shown
 from .inference import laplace
 from .models.evidence import Evidence, ln_pixel_likelihoods, weighted_evidence
+from .models.inference import check_seed
 from .models.pixels import Map, read_map, require_x64
 from .models.samples import Samples, SampleState
 from .priors import Layout
@@ -85,6 +87,7 @@ def compare_models(fits: Mapping[str, Fit] | Sequence[Fit], seed: int = 0) -> Mo
     (arXiv:1507.02646).
     """
     require_x64()
+    seed = check_seed(seed)
     named = _named(fits)
     data = _same_data(named)
     found = {name: _judge(name, fit, data, seed) for name, fit in named.items()}
@@ -106,7 +109,7 @@ def compare_models(fits: Mapping[str, Fit] | Sequence[Fit], seed: int = 0) -> Mo
 def _named(fits) -> dict[str, Fit]:
     """The fits by name.  Raises ``ValueError`` where there are none, or one is no `Fit`."""
     if isinstance(fits, Fit) or not isinstance(fits, (Mapping, Sequence)) or not fits:
-        given = "a Fit alone" if isinstance(fits, Fit) else repr(fits)
+        given = "a Fit alone" if isinstance(fits, Fit) else shown(fits)
         raise ValueError(f"fits must be a list or dictionary of Fits, but {given} was given.")
     pairs = list(fits.items() if isinstance(fits, Mapping) else enumerate(fits))
     for key, fit in pairs:

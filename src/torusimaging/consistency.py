@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -117,11 +116,8 @@ def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Co
             "in a potential are consistent by construction."
         )
     require_x64(model)
-    params = jax.tree.map(lambda x: jnp.asarray(x, float), params)
-    try:
-        foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
-    except KeyError as error:
-        raise ValueError(f"the model needs {error} in params, but it is missing.") from None
+    params = model.floats(params, label=False)
+    foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
     limit = _nested_to(foliation, end)
     if not limit > 0:
         raise ValueError("the contours cross from the centre on: params describe no orbits.")

@@ -1,6 +1,5 @@
 """Prior distributions of parameters by name: checks, residuals, limits, and their form on file."""
 
-import difflib
 import inspect
 import itertools
 import re
@@ -14,6 +13,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.distributions import constraints, truncated
 
+from .arguments import nearest, shown
 from .units import UnitError
 
 Distribution = dist.Distribution
@@ -143,24 +143,59 @@ def pulls(priors: dict[str, Distribution], params: dict) -> dict[str, float]:
     return out
 
 
+def mean_and_sd(given: Distribution) -> tuple[float, float] | None:
+    """Mean and sd of a distribution of one number, None where it has none that are known."""
+    try:
+        moments = np.asarray(given.mean), np.sqrt(np.asarray(given.variance))
+    except NotImplementedError:
+        return None
+    if any(x.size != 1 or not np.isfinite(x).all() for x in moments):
+        return None
+    return float(moments[0].ravel()[0]), float(moments[1].ravel()[0])
+
+
 def as_arrays(priors: Any) -> dict[str, Distribution]:
     """The distributions with arrays as numbers, so that equal kinds share a compiled program.
 
     Raises ``ValueError`` for what is no distribution, and `UnitError` for one with units.
     """
-    if not isinstance(priors or {}, dict):
-        raise ValueError(f"priors must be a dictionary by parameter, but {priors!r} was given.")
+    if priors is not None and not isinstance(priors, dict):
+        raise ValueError(
+            f"priors must be a dictionary by parameter, but {shown(priors)} was given."
+        )
     for name, given in (priors or {}).items():
         if not isinstance(name, str) or not isinstance(given, Distribution):
             raise ValueError(
-                f"priors[{name!r}] must be a numpyro distribution, but {given!r} was given."
+                f"priors[{shown(name)}] must be a numpyro distribution, but {shown(given)} was "
+                "given."
             )
         if any(isinstance(x, u.Quantity) for x in vars(given).values()):
             raise UnitError(
                 f"priors[{name!r}] must be of plain numbers in the parameter's unit, but has one "
                 "of its own."
             )
+        _check_arguments(given, f"priors[{name!r}]")
     return jax.tree.map(lambda x: jnp.asarray(x, float), dict(priors or {}))
+
+
+def _check_arguments(given: Distribution, text: str) -> None:
+    """Raise a ``ValueError`` for a distribution with a scale of 0, and the like."""
+    for name in ("base_dist", "base_distribution"):
+        if isinstance(inner := getattr(given, name, None), Distribution):
+            _check_arguments(inner, text)
+    for name, constraint in given.arg_constraints.items():
+        value = vars(given).get(name)
+        if value is None or isinstance(value, Distribution) or constraints.is_dependent(constraint):
+            continue
+        try:
+            good = np.all(np.asarray(constraint(jnp.asarray(value, float))))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise ValueError(
+                f"{text} must have parameters that a {type(given).__name__} allows, but its {name} "
+                f"is {shown(np.asarray(value).tolist())}."
+            )
 
 
 def check_priors(priors: dict[str, Distribution], params: dict) -> None:
@@ -225,8 +260,7 @@ def _known(name: str, leaves: dict) -> Place:
     except ValueError:
         place = Place(name)
     if place.leaf not in leaves:
-        near = difflib.get_close_matches(place.leaf, list(leaves), 1, 0.0)
-        raise ValueError(f"priors name no parameter {name!r}; did you mean {near[0]!r}?")
+        raise ValueError(f"priors name no parameter {name!r}{nearest(place.leaf, leaves, 0.0)}")
     size = np.size(leaves[place.leaf])
     if place.start is not None and not (np.ndim(leaves[place.leaf]) and 0 <= place.start < size):
         raise ValueError(

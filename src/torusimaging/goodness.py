@@ -12,6 +12,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
+from .arguments import choice, whole_number
 from .models.objectives import residuals
 from .models.pixels import VELOCITY, Map, pad, read_map, require_x64
 from .priors import Layout, make_bounds
@@ -113,8 +114,7 @@ def check_goodness(
     require_x64()
     if not isinstance(fit, Fit):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
-    if shape not in SHAPES:
-        raise ValueError(f"shape must be one of {', '.join(SHAPES)}, but {shape!r} was given.")
+    choice(shape, "shape", SHAPES)
     missing = [n for n in ("pos", "vel", "label", "label_err") if n not in fit.data]
     if missing:
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
@@ -126,7 +126,9 @@ def check_goodness(
     n = int(inside.sum())
     if n == 0:
         raise ValueError(f"fit must have pixels inside its model, but none of {inside.size} is.")
-    n_rings, n_angles = _count(n_rings, n, "n_rings"), _count(n_angles, n, "n_angles")
+    # No more bins than pixels inside the model.
+    n_rings = whole_number(n_rings, "n_rings", 1, n)
+    n_angles = whole_number(n_angles, "n_angles", 1, n)
 
     chi, W, err = chi[inside], W[inside], np.asarray(data.label_err)[inside]
     leverage = np.sum(W**2, axis=1)
@@ -197,13 +199,6 @@ def _expand(z: Array, args) -> tuple[Array, Array, Array, Array]:
     values, push = jax.linearize(lambda y: residuals(y, args), z)
     slopes = jax.vmap(push, out_axes=-1)(jnp.eye(z.size))
     return values, slopes, slopes.T @ values + jax.grad(penalty)(z), jax.hessian(penalty)(z)
-
-
-def _count(value, most: int, name: str) -> int:
-    if not (isinstance(value, int | np.integer) and 1 <= value <= most):
-        allowed = f"a whole number from 1 to {most}, the pixels inside the model"
-        raise ValueError(f"{name} must be {allowed}, but {value!r} was given.")
-    return int(value)
 
 
 def _by_ring(r: NDArray, chi: NDArray, W: NDArray, n: int) -> QTable:

@@ -1,6 +1,5 @@
 """Parameter vectors, the smooth transforms that bounds become, and prior residuals."""
 
-import difflib
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 from numpyro.distributions import biject_to, constraints
 
+from .arguments import nearest, shown
 from .distributions import Place, check_names, check_priors, leaves_of, limits
 from .units import plain_parameter
 
@@ -123,7 +123,7 @@ class Bounds(eqx.Module):
         return jnp.sum(jnp.where(both, terms, jnp.where(floor | ceiling, z, 0.0)))
 
 
-def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
+def unpack_bounds(bounds: Any) -> tuple[dict, dict]:
     """Split ``{name: (lower, upper)}``, nested like the parameters, into two dictionaries.
 
     Raises ``ValueError`` where an entry is not a pair.
@@ -134,15 +134,17 @@ def unpack_bounds(bounds: dict) -> tuple[dict, dict]:
             pairs = {k: walk(v, f"{name}[{k!r}]") for k, v in tree.items()}
             return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
         if not isinstance(tree, (tuple, list)) or len(tree) != 2:
-            raise ValueError(f"{name} must be a pair (lower, upper), but {tree!r} was given.")
+            raise ValueError(f"{name} must be a pair (lower, upper), but {shown(tree)} was given.")
         return tree[0], tree[1]
 
+    if not isinstance(bounds, dict):
+        raise ValueError(
+            f"bounds must be a dictionary of pairs (lower, upper), but {shown(bounds)} was given."
+        )
     return walk(bounds, "bounds")
 
 
-def make_bounds(
-    layout: Layout, params: dict, bounds: dict | tuple | None, priors: dict | None = None
-) -> Bounds:
+def make_bounds(layout: Layout, params: dict, bounds: Any, priors: dict | None = None) -> Bounds:
     """Flat limits for the parameters, those of the bounds and of `priors`, checked on the start.
 
     `bounds` is a nested dictionary of pairs, or the pair of dictionaries that `unpack_bounds`
@@ -151,7 +153,10 @@ def make_bounds(
     `check_priors` does.
     """
     check_priors(priors or {}, params)
-    lower, upper = bounds if isinstance(bounds, tuple) else unpack_bounds(bounds or {})
+    if isinstance(bounds, tuple) and len(bounds) != 2:
+        raise ValueError(f"bounds must be two dictionaries or one, but {shown(bounds)} was given.")
+    given = {} if bounds is None else bounds
+    lower, upper = given if isinstance(given, tuple) else unpack_bounds(given)
     low = np.array(layout.flatten(_fill(params, lower, -np.inf, "bounds")))
     high = np.array(layout.flatten(_fill(params, upper, np.inf, "bounds")))
     start = np.asarray(layout.flatten(params))
@@ -200,8 +205,7 @@ def check_structure(params: dict, template: dict | None, parts: tuple[str, ...])
     wanted, given = leaves_of(template), leaves_of(params)
     for name, x in given.items():
         if name not in wanted:
-            near = difflib.get_close_matches(name, list(wanted), 1, 0.0)[0]
-            raise ValueError(f"params have no {name!r} in this model; did you mean {near!r}?")
+            raise ValueError(f"params have no {name!r} in this model{nearest(name, wanted, 0.0)}")
         if np.shape(x) != np.shape(wanted[name]):
             raise ValueError(
                 f"{name} in params must have shape {np.shape(wanted[name])}, but has {np.shape(x)}."
@@ -211,15 +215,13 @@ def check_structure(params: dict, template: dict | None, parts: tuple[str, ...])
             raise ValueError(f"params must have {name!r}, which is missing.")
 
 
-def _fill(params: dict, limits: dict, default: float, name: str) -> dict:
+def _fill(params: dict, limits: Any, default: float, name: str) -> dict:
     """`limits` completed to the structure of `params`."""
     if not isinstance(limits, dict):
-        raise ValueError(f"{name} must be a dictionary, but {limits!r} was given.")
+        raise ValueError(f"{name} must be a dictionary, but {shown(limits)} was given.")
     for key in limits:
         if key not in params:
-            near = difflib.get_close_matches(str(key), [str(k) for k in params], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{name} names no parameter {key!r}{hint}.")
+            raise ValueError(f"{name} names no parameter {key!r}{nearest(key, params)}")
     out = {}
     for key, value in params.items():
         given = limits.get(key)

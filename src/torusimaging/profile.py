@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import QTable
 from numpy.typing import NDArray
 
+from .arguments import shown, truth
 from .literature import MARKS
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
@@ -64,14 +65,11 @@ def profiles(
     `UnitError` for a `z` without a unit of length.
     """
     require_x64()
+    truth(literature, "literature")
     model, draws, meta = read_draws(fit)
     require_x64(model)
     stacked = _stack(draws)
-    try:
-        has_force = getattr(model.foliation(draws[0]), "has_force", True)
-    except KeyError as error:
-        raise ValueError(f"the model needs {error} in params, but the draws lack it.") from None
-    if not has_force:
+    if not getattr(model.foliation(draws[0]), "has_force", True):
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
         )
@@ -114,10 +112,16 @@ def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
         )
     model, samples = fit
     if isinstance(samples, Mapping):
+        model.floats(dict(samples), label=False)
         return model, [dict(samples)], {"frame": "not stated", "kind": "optimum only"}
+    if not np.iterable(samples) or isinstance(samples, str | bytes):
+        raise ValueError(
+            f"samples must be a sequence of parameter dictionaries, but {shown(samples)} was given."
+        )
     draws = samples if isinstance(samples, Samples) else list(samples)
     if not len(draws):
         raise ValueError("samples must hold at least one set of parameters, but is empty.")
+    model.floats(draws[0], label=False)
     return model, draws, {"frame": "not stated", "kind": "posterior draws"}
 
 

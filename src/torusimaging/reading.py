@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from .arguments import shown
+
 
 class TableError(ValueError):
     """A file that is no table, is damaged, or lacks a column; the sentence names it."""
@@ -17,9 +19,9 @@ def as_path(
     anything else, as None, a number, bytes or an empty text.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise ValueError(f"{name} must {must}, but {path!r:.60} was given.")
+        raise ValueError(f"{name} must {must}, but {shown(path)} was given.")
     if not os.fspath(path) or "\0" in os.fspath(path):
-        raise ValueError(f"{name} must {must}, but {os.fspath(path)!r} was given.")
+        raise ValueError(f"{name} must {must}, but {shown(path)} was given.")
     found = Path(path).expanduser()
     if len(os.fsencode(found)) > 4095 or any(len(os.fsencode(p)) > 255 for p in found.parts):
         raise ValueError(f"{name} is too long for the name of a file: {str(found)[:60]}...")

@@ -1,5 +1,6 @@
 """A fit of a map: parameters, draws, derived quantities, and the one file that holds them."""
 
+import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import storage
-from .distributions import pulls
+from .arguments import check_options, choice, shown, whole_number
+from .distributions import mean_and_sd, pulls
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
@@ -28,6 +30,8 @@ UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 POOR, SURE = 1.25, 5
 # Prior sds between a parameter and the mean of its prior from which they contradict each other.
 FAR = 5
+# Widths of the map in the sd of a prior of the centre from which its unit is doubted.
+WIDE = 3
 # Frequencies (rad/Myr) beyond which units must be wrong: the Sun's is 0.07 to 0.08.
 SLOW, FAST = 0.003, 1.5
 
@@ -52,23 +56,32 @@ class Fit:
     frame: str = "not stated"
     settings: dict | None = None
 
-    def sample(self, seed: int = 0, num_warmup: int = 500, num_steps: int = 1000, **options):
+    def sample(self, seed: int = 0, *, num_warmup: int = 500, num_steps: int = 1000, **options):
         """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
 
-        Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.
+        Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.  Raises
+        ``ValueError`` for an option that there is not, and as that does.
         """
+        set_here = ("bdata", "p0", "bounds", "rng_seed")
+        check_options(options, (Fit.sample, OrbitModel.mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
-            self.data, self.params, self.bounds, seed, num_steps, num_warmup, **options
+            self.data,
+            self.params,
+            self.bounds,
+            rng_seed=seed,
+            num_warmup=num_warmup,
+            num_steps=num_steps,
+            **options,
         )
         settings = {"seed": seed, "num_warmup": num_warmup, "num_steps": num_steps}
         return replace(
             self, samples=samples, state=state, settings=(self.settings or {}) | settings
         )
 
-    def laplace(self, seed: int = 0, num_draws: int = 1000) -> "Fit":
+    def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fit":
         """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
         state, samples = self.model.laplace_run_label(
-            self.data, self.params, self.bounds, seed, num_draws
+            self.data, self.params, self.bounds, rng_seed=seed, num_draws=num_draws
         )
         settings = (self.settings or {}) | {"seed": seed, "num_draws": num_draws}
         return replace(self, samples=samples, state=state, settings=settings)
@@ -100,6 +113,12 @@ class Fit:
                 "(0.02 to 0.2): check the units of pos and vel."
             )
         out += [
+            f"The prior of {name} is {ratio:.0f} times as wide as the map: it is read in "
+            f"{UNITS[name]}."
+            for name, ratio in widths(self.model.given, self.data).items()
+            if ratio > WIDE
+        ]
+        out += [
             f"{name} lies {pull:.0f} sd from the mean of its prior: prior and data contradict each "
             "other."
             for name, pull in pulls(self.model.given, self.params).items()
@@ -117,14 +136,41 @@ class Fit:
         return tuple(out)
 
     def __repr__(self) -> str:
-        drawn = "no draws" if self.samples is None else f"{len(self.samples)} draws"
-        return (
-            f"Fit({type(self.model).__name__}, {self.data['label'].size} pixels, {drawn}, "
-            f"{len(self.problems)} problems)"
+        # Shown at every turn in a notebook and a debugger: nothing here may run the model.
+        return f"Fit({', '.join(self._facts()[k] for k in ('model', 'pixels', 'draws'))})"
+
+    def _facts(self) -> dict[str, str]:
+        """What is known of the fit without running the model, in words."""
+        facts = {
+            "model": type(self.model).__name__,
+            "pixels": f"{np.size(self.data.get('label', ()))} pixels",
+            "draws": "no draws" if self.samples is None else f"{len(self.samples)} draws",
+            "frame": self.frame,
+            "optimiser": getattr(self.optimizer, "message", "not run"),
+        }
+        if self.state is not None:
+            facts["sampler"] = self.state.verdict
+        return facts | {name: str(value) for name, value in (self.settings or {}).items()}
+
+    def _repr_html_(self) -> str:
+        """A table of what is known of the fit, and its parameters; the model does not run."""
+        tables = [[(name, text) for name, text in self._facts().items()]]
+        if self.samples is not None and self.state is not None:
+            rows = self.summary()["parameter", "median", "p16", "p84", "unit"]
+            head = ("parameter", "median", "16 %", "84 %", "unit")
+            tables.append([head, *((n, *(f"{x:.4g}" for x in xs), unit) for n, *xs, unit in rows)])
+        cells = (
+            "".join(
+                f"<tr>{''.join(f'<td>{html.escape(str(x))}</td>' for x in row)}</tr>"
+                for row in table
+            )
+            for table in tables
         )
+        return "".join(f"<table>{rows}</table>" for rows in cells)
 
     def draws(self, most: int = 500) -> list[dict]:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
+        most = whole_number(most, "most", 1)
         if self.samples is None:
             return [self.params]
         return list(self.samples[:: max(1, -(-len(self.samples) // most))])
@@ -218,9 +264,9 @@ class Fit:
         from .plot import plot_profiles
         from .profile import profiles
 
-        if draws < 1:
-            raise ValueError(f"draws must be at least 1, but {draws} was given.")
-        prior = self.model.draw_prior(self.params, self.bounds, draws, seed)
+        prior = self.model.draw_prior(
+            self.params, self.bounds, whole_number(draws, "draws", 1), seed
+        )
         own = "posterior" if self.samples is not None else "best fit"
         table = profiles((self.model, prior), literature=False)
         return plot_profiles(table, others={own: self.profiles()}, name="prior")
@@ -232,6 +278,15 @@ class Fit:
         """
         require_x64(self.model)
         return storage.write(self, path)
+
+
+def widths(priors: dict, data: dict) -> dict[str, float]:
+    """The sd of the given priors of pos0 and vel0 over the width of the map."""
+    out = {}
+    for name, x in zip(("pos0", "vel0"), places_of(data), strict=True):
+        if name in priors and (moments := mean_and_sd(priors[name])) is not None:
+            out[name] = moments[1] / float(np.ptp(x.to_value(UNITS[name])))
+    return out
 
 
 def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
@@ -308,11 +363,16 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
     for another name, and as that and `optimize` do.
     """
     require_x64()
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, but {model!r} was given.")
+    choice(model, "model", MODELS)
+    if not isinstance(frame, str):
+        raise ValueError(f"frame must be the frame in words, but {shown(frame)} was given.")
+    maker = MODELS[model]
+    check_options(
+        options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
+    )
     bdata = as_dictionary(bdata)
     pixels = read_map(bdata)
-    centres = read_map({k: v for k, v in bdata.items() if k not in MEANS})
+    centres = read_map(bdata, centres=True)
     data = {
         "pos": np.asarray(centres.pos) * u.kpc,
         "vel": np.asarray(centres.vel) * VELOCITY,

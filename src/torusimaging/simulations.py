@@ -155,18 +155,31 @@ def _draws(problem: Problem, data: dict, best: dict, seed: int):
     model, settings, bounds = problem.model, problem.settings, problem.bounds
     steps = settings["num_steps"]
     if settings["sampler"] != "nuts":
-        state, samples = model.laplace_run_label(data, best, bounds, seed, CHAINS * steps)
+        state, samples = model.laplace_run_label(
+            data, best, bounds, rng_seed=seed, num_draws=CHAINS * steps
+        )
         if settings["sampler"] == "laplace" or (state.reliable and state.efficiency >= WORTH):
             return state, samples
     warmup = settings["num_warmup"]
-    state, samples = model.mcmc_run_label(data, best, bounds, seed, steps, warmup, CHAINS)
+    state, samples = _sample(model, data, best, bounds, seed, warmup, steps)
     if not min(state.ess_bulk.values()) >= DRAWS:
         # Ranks among draws that hang together are not uniform: this truth needs a longer run, of
         # other random numbers than the first.  Seeds of first runs are below 2^31.
-        more = LONGER * warmup, LONGER * steps
         other = seed + 2**31
-        state, samples = model.mcmc_run_label(data, best, bounds, other, more[1], more[0], CHAINS)
+        return _sample(model, data, best, bounds, other, LONGER * warmup, LONGER * steps)
     return state, samples
+
+
+def _sample(model, data, best, bounds, seed: int, num_warmup: int, num_steps: int):
+    return model.mcmc_run_label(
+        data,
+        best,
+        bounds,
+        rng_seed=seed,
+        num_warmup=num_warmup,
+        num_steps=num_steps,
+        num_chains=CHAINS,
+    )
 
 
 def _quality(state: SampleState | LaplaceState | None) -> tuple[float, float]:

@@ -1,8 +1,13 @@
 """Monotone quadratic splines, given by a value at the first knot and slopes at the others."""
 
+import astropy.units as u
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from .arguments import shown
+from .units import internal, plain, plain_parameter
 
 
 class QuadraticSpline(eqx.Module):
@@ -73,18 +78,29 @@ class QuadraticSpline(eqx.Module):
 
 def check_knots(knots, name: str) -> None:
     """Raise a ``ValueError`` unless `knots` is a finite increasing list of two or more numbers."""
-    import numpy as np
-
-    k = np.asarray(knots, dtype=float)
+    k = plain(knots, name)
     if k.ndim != 1 or k.size < 2 or not np.all(np.isfinite(k)) or np.any(np.diff(k) <= 0):
         raise ValueError(
             f"{name} must be a finite, strictly increasing list of at least two knots, "
-            f"but {k.tolist()} was given."
+            f"but {shown(k.tolist())} was given."
         )
 
 
-def check_radial_knots(knots, name: str) -> None:
-    """Raise a ``ValueError`` unless `knots` also start at 0, as radii and heights must."""
-    check_knots(knots, name)
-    if float(knots[0]) != 0:
-        raise ValueError(f"{name} must start at 0, but starts at {float(knots[0])}.")
+def radial_knots(knots, unit: u.UnitBase, name: str) -> np.ndarray:
+    """Knots in radius or height as plain numbers in `unit`, which plain ones are in.
+
+    Raises ``ValueError`` as `check_knots` does, and unless they start at 0.
+    """
+    values = internal(knots, unit, name, allow_plain=True)
+    check_knots(values, name)
+    if values[0] != 0:
+        raise ValueError(f"{name} must start at 0, but starts at {values[0]:g}.")
+    return values
+
+
+def plain_radii(radii, name: str) -> np.ndarray:
+    """Plain numbers; a ``ValueError`` where one is negative, beyond which no spline goes."""
+    values = plain_parameter(radii, name)
+    if np.any(values < 0):
+        raise ValueError(f"{name} must not be negative, but {np.nanmin(values):g} was given.")
+    return values

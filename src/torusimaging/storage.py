@@ -18,7 +18,7 @@ from .models.identity import data_digest
 from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
-from .reading import existing_file
+from .reading import as_path, existing_file
 from .writing import in_use, write_complete
 
 FORMAT = "torusimaging fit 2"
@@ -28,9 +28,10 @@ PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "
 
 def write(fit, path: str | os.PathLike) -> Path:
     """Write the attributes of a fit; the file appears under its name only when complete."""
+    path = as_path(path)
     tree = _to_tree(fit)
     tree.attrs["digest"] = _digest(tree)
-    with in_use(Path(path)):
+    with in_use(path):
         return write_complete(path, lambda name: tree.to_netcdf(name, engine="h5netcdf"))
 
 

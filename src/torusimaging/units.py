@@ -1,7 +1,11 @@
 """Units at the public door: quantities in, plain float64 arrays inside."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
+
+from .arguments import shown
 
 
 class UnitError(u.UnitsError, ValueError):
@@ -52,9 +56,8 @@ def plain(x, name: str) -> np.ndarray:
         if (values := np.ma.asarray(x)).dtype.kind not in "iufbO":
             raise ValueError
         return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
-    except (TypeError, ValueError):
-        shown = " ".join(repr(x).split())[:60]
-        raise ValueError(f"{name} must be numbers, but {shown} was given.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be numbers, but {shown(x)} was given.") from None
 
 
 PLACES = {"pos0": u.kpc, "vel0": u.kpc / u.Myr}
@@ -85,15 +88,28 @@ def plane_units(units) -> tuple[u.UnitBase, u.UnitBase]:
     for member in members:
         try:
             found[str(u.Unit(member).physical_type).split("/")[0]] = u.Unit(member)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, AttributeError):
             break
     if "length" not in found or not {"time", "speed"} & set(found):
         raise UnitError(
             "units must be a unit system or a list with a length and a time or a speed, but "
-            f"{units!r} was given."
+            f"{shown(units)} was given."
         )
     speed = found["speed"] if "speed" in found else found["length"] / found["time"]
     return found["length"], speed
+
+
+def check_units(units) -> None:
+    """Check what a model is given as `units`, which has no effect: parameters are in kpc and Myr.
+
+    Raises `UnitError` for what is no unit system (see `plane_units`), and warns of any other.
+    """
+    if units is not None and plane_units(units) != (u.kpc, u.kpc / u.Myr):
+        warnings.warn(
+            "units has no effect here: a model's parameters are in kpc and Myr, and data carry "
+            "their own units.",
+            stacklevel=3,
+        )
 
 
 def stated_unit(text: str | u.UnitBase | None) -> u.UnitBase | None:

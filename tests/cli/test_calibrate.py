@@ -35,7 +35,7 @@ def test_writes_everything(map_file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--simulations", "3"], "simulations must be a whole number of at least 10"),
+        (["--simulations", "3"], "simulations must be a whole number from 10"),
         (["--processes", "0"], "processes must be"),
         (["--out", "{map}"], "is a file"),
         (["--label", "mgfee"], "did you mean 'mgfe'"),

@@ -113,12 +113,12 @@ def test_stopped_runs_go_on(fit, tmp_path):
     other = fit.data | {"label": fit.data["label"] + 1e-12}
     with pytest.raises(ValueError, match="its data is"):
         fit.model.mcmc_run_label(
-            other, fit.params, fit.bounds, 1, checkpoint=folder, resume=True, **NUMBERS
+            other, fit.params, fit.bounds, rng_seed=1, checkpoint=folder, resume=True, **NUMBERS
         )
     elsewhere = fit.params | {"ln_Omega0": fit.params["ln_Omega0"] + 0.01}
     with pytest.raises(ValueError, match="its minus ln posterior at p0 is"):
         fit.model.mcmc_run_label(
-            fit.data, elsewhere, fit.bounds, 1, checkpoint=folder, resume=True, **NUMBERS
+            fit.data, elsewhere, fit.bounds, rng_seed=1, checkpoint=folder, resume=True, **NUMBERS
         )
     reports = []
     two = fit.sample(seed=1, checkpoint=folder, resume=True, progress=reports.append, **NUMBERS)

@@ -173,7 +173,7 @@ def test_literature(model, tmp_path):
         (some(3), [np.nan, 1.0] * u.kpc, "z must be one row of finite heights"),
         (some(3), [-4.0, 3.0] * u.kpc, r"which ends 1.\d+ kpc from its midplane"),
         ([], None, "at least one set of parameters"),
-        ([{"pos0": 0.0, "ln_Omega0": 0.0}], None, "needs 'e_params' in params"),
+        ([{"pos0": 0.0, "ln_Omega0": 0.0}], None, "e_params is missing"),
         ([params(), {"pos0": 0.0}], None, "but number 1 has not"),
     ],
 )

@@ -129,7 +129,7 @@ def test_profiles_and_prior(fit):
     assert names == ["prior", "posterior"]
     widths = [np.ptp(c.get_paths()[0].vertices[:, 1]) for c in axes[0].collections]
     assert widths[0] > widths[2]
-    with pytest.raises(ValueError, match="draws must be at least 1"):
+    with pytest.raises(ValueError, match="draws must be a whole number of at least 1"):
         fit.plot_prior_predictive(draws=0)
 
 

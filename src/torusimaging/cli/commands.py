@@ -196,8 +196,8 @@ def _draw(fit, options, progress, checkpoint: Path | None, resume=False):
     progress.stage("compiling the sampler")
     return fit.sample(
         options.seed,
-        options.warmup,
-        options.draws,
+        num_warmup=options.warmup,
+        num_steps=options.draws,
         num_chains=options.chains,
         progress=progress.draws,
         checkpoint=checkpoint,

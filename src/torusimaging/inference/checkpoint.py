@@ -42,8 +42,15 @@ class Checkpoint:
         self.folder = Path(folder)
         if resume and not self.folder.is_dir():
             raise ValueError(f"checkpoint {self.folder} holds no run to resume.")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = open(self.folder / LOCK, "w")
+        try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ValueError(f"checkpoint must be a folder, but {self.folder} is a file.")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = open(self.folder / LOCK, "w")
+        except OSError as error:
+            raise OSError(
+                f"checkpoint {self.folder} cannot be written: {error.strerror or error}."
+            ) from None
         try:
             # The system takes the lock back from a process that dies.
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -44,7 +44,7 @@ class OrbitModel(Inference):
     ) -> tuple[u.Quantity, u.Quantity]:
         """Elliptical radius (kpc Myr^-1/2) and angle (rad, in [0, 2 pi)) of points."""
         p, v = _plane(pos, vel)
-        r_e, theta = self.foliation(self.floats(params)).elliptical(p, v)
+        r_e, theta = self.foliation(self.floats(params, label=False)).elliptical(p, v)
         return np.asarray(r_e) * u.kpc / u.Myr**0.5, np.asarray(theta) * u.rad
 
     def get_acceleration(self, pos: u.Quantity, params: dict) -> u.Quantity:
@@ -63,14 +63,15 @@ class OrbitModel(Inference):
         """Mass within +-height of the plane's centre, in Msun/kpc^2.
 
         [a(-height) - a(height)] / (4 pi G), which is |a| / (2 pi G) for a symmetric field.
+        Raises ``ValueError`` for a negative height.
         """
-        h, centre = np.abs(internal(height, u.kpc, "height")), self.floats(params)["pos0"]
+        h, centre = heights_of(height), self.floats(params, label=False)["pos0"]
         above, below = (self._axis(u.Quantity(centre + x, u.kpc), params)[0] for x in (h, -h))
         return (below - above) / (4 * np.pi * G) * u.Msun / u.kpc**2
 
     def _axis(self, pos: u.Quantity, params: dict) -> tuple[np.ndarray, np.ndarray]:
         p = jnp.asarray(internal(pos, u.kpc, "pos"))
-        a, slope = _axis(self, self.floats(params), p)
+        a, slope = _axis(self, self.floats(params, label=False), p)
         return np.asarray(a), np.asarray(slope)
 
     def compute_action_angle(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> QTable:
@@ -83,7 +84,7 @@ class OrbitModel(Inference):
         """
         require_x64()
         p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
-        params = self.floats(params)
+        params = self.floats(params, label=False)
         shape = p.shape
         # Numbers of stars are rounded up to an eighth of a power of two: few programs serve all.
         size = max(p.size, 256)
@@ -101,6 +102,14 @@ class OrbitModel(Inference):
         table.meta["n_outside"] = int(np.sum(columns[-1] == actions.BEYOND))
         table.meta["n_not_finite"] = int(np.sum(columns[-1] == actions.NOT_FINITE))
         return table
+
+
+def heights_of(height: u.Quantity) -> np.ndarray:
+    """Heights of a layer above its middle in kpc.  Raises ``ValueError`` for negative ones."""
+    plain = internal(height, u.kpc, "height")
+    if np.any(plain < 0):
+        raise ValueError(f"height must not be negative, but {np.nanmin(plain):g} kpc was given.")
+    return plain
 
 
 @eqx.filter_jit

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import dictionary, positive, shown, truth
 from ..foliation.density import FOUR_PI_G, FunctionSide, LinearSide, Side
 from ..foliation.potential import COARSE, OrbitGrid
-from ..splines import check_knots, check_radial_knots
+from ..splines import radial_knots
+from ..units import plain_parameter
 from .pixels import require_x64
 
 DENSITY = u.Msun / u.kpc**3
@@ -22,18 +24,8 @@ DENSITY = u.Msun / u.kpc**3
 REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
 # Inside this fraction of the data's height the density is a parabola to the prior.
 CORE = 0.1
+STEEPEST = 500.0  # the largest |ln| that is taken
 LOOKED_AT = 513  # heights at which a user's density is looked at
-
-
-def check_positive(**values) -> None:
-    """Raise a ``ValueError`` that names the first value that is not a positive number."""
-    for name, value in values.items():
-        try:
-            good = np.all(np.isfinite(value) & (np.asarray(value) > 0))
-        except TypeError:
-            good = False
-        if not good:
-            raise ValueError(f"{name} must be positive, but {value!r} was given.")
 
 
 class DensityForm(eqx.Module):
@@ -101,23 +93,25 @@ class FreeDensity(DensityForm):
         asymmetry_sigma: float = 0.3,
     ):
         require_x64()
-        check_radial_knots(knots, "density_knots")
+        knots = radial_knots(knots, u.kpc, "density_knots")
         sigmas = {
             "level_sigma": level_sigma,
             "smooth_sigma": smooth_sigma,
             "asymmetry_sigma": asymmetry_sigma,
         }
-        check_positive(**sigmas, step_sigma=step_sigma)
-        if np.size(step_sigma) not in (1, len(knots) - 1):
+        steps = plain_parameter(step_sigma, "step_sigma")
+        if not np.all(np.isfinite(steps) & (steps > 0)):
+            raise ValueError(f"step_sigma must be positive, but {shown(step_sigma)} was given.")
+        centre = plain_parameter(reference, "reference")
+        if not np.all(np.abs(centre) <= STEEPEST):
             raise ValueError(
-                f"step_sigma must be one number or one for each of {len(knots) - 1} steps, but has "
-                f"{np.size(step_sigma)}."
+                f"reference must be finite logarithms, but {shown(reference)} was given."
             )
-        self.knots = jnp.asarray(knots, float)
-        self.reference = jnp.broadcast_to(jnp.asarray(reference, float), self.knots.shape)
-        self.sigmas = jnp.asarray(list(sigmas.values()), float)
-        self.step_sigmas = jnp.broadcast_to(jnp.asarray(step_sigma, float), len(knots) - 1)
-        self.asymmetric = bool(asymmetric)
+        self.knots = jnp.asarray(knots)
+        self.reference = _for_each(centre, knots.size, "reference", "knots")
+        self.sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()])
+        self.step_sigmas = _for_each(steps, knots.size - 1, "step_sigma", "steps")
+        self.asymmetric = truth(asymmetric, "asymmetric")
 
     @classmethod
     def about(
@@ -128,7 +122,7 @@ class FreeDensity(DensityForm):
         ln rho is an even, smooth function of z, so its steps near the plane go as the difference
         of z^2: their sd is smaller there by that difference over (0.1 height)^2.
         """
-        check_knots(knots, "density_knots")
+        step_sigma = positive(step_sigma, "step_sigma")
         core = np.diff(np.asarray(knots, float) ** 2) / (CORE * height) ** 2
         steps = step_sigma * np.minimum(core, 1.0)
         return cls(
@@ -195,6 +189,15 @@ class FreeDensity(DensityForm):
         return OrbitGrid.for_knots(top, np.asarray(self.knots), n)
 
 
+def _for_each(values: np.ndarray, n: int, name: str, what: str) -> Array:
+    """`n` values, from one or as many; a ``ValueError`` for another number."""
+    if values.size not in (1, n):
+        raise ValueError(
+            f"{name} must be one number or one for each of {n} {what}, but has {values.size}."
+        )
+    return jnp.broadcast_to(jnp.asarray(np.ravel(values)), n)
+
+
 def reference_density(z, omega0: float, height: float) -> np.ndarray:
     """A disc in a background with 4 pi G rho(0) = omega0^2, for data up to `height`; Msun/kpc^3."""
     x = np.asarray(z, dtype=float) / (REFERENCE_HEIGHT * height)
@@ -222,18 +225,20 @@ class UserDensity(DensityForm):
     def __init__(self, function: Callable, params: dict, height: float, asymmetric: bool = False):
         require_x64()
         if not callable(function):
-            raise ValueError(f"density must be a function of z, not {function!r}.")
-        if not isinstance(params, dict):
-            raise ValueError(f"density_params must be a dictionary, but {params!r} was given.")
+            raise ValueError(f"density must be a function of z, not {shown(function)}.")
+        params = dictionary(params, "density_params")
         for name, pair in params.items():
+            if not isinstance(name, str):
+                raise ValueError(f"density_params must have names, but has {shown(name)}.")
             try:
-                good = np.shape(pair) == (2,) and np.all(np.isfinite(pair)) and pair[1] > 0
-            except TypeError:
+                values = plain_parameter(pair, name)
+                good = values.shape == (2,) and np.all(np.isfinite(values)) and values[1] > 0
+            except ValueError:
                 good = False
             if not good:
                 raise ValueError(
-                    f"density_params[{name!r}] must be a pair (start, sd > 0), but {pair!r} was "
-                    "given."
+                    f"density_params[{name!r}] must be a pair (start, sd > 0), but {shown(pair)} "
+                    "was given."
                 )
         try:
             inspect.signature(function).bind(0.0, **params)
@@ -245,8 +250,8 @@ class UserDensity(DensityForm):
         self.function = function
         self.centre = {k: jnp.asarray(v[0], float) for k, v in params.items()}
         self.sigma = {k: jnp.asarray(v[1], float) for k, v in params.items()}
-        self.height = jnp.asarray(height, float)
-        self.asymmetric = bool(asymmetric)
+        self.height = jnp.asarray(positive(height, "height"))
+        self.asymmetric = truth(asymmetric, "asymmetric")
 
     def sides(self, params: dict) -> tuple[Side, Side | None]:
         """The density above and, where it differs, below the plane; NaN where one is negative."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .. import actions
+from ..arguments import dictionary, positive
 from .base import OrbitModel
 
 
@@ -38,10 +39,10 @@ class FourierModel(OrbitModel):
         `params` is a full set of parameters or its ``e_params``.  Returns the verdict and dr/dr_e
         on a grid of (r_e, theta_e), shape (128, 65).
         """
-        if "e_params" not in params:
+        if "e_params" not in dictionary(params, "params"):
             params = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": 0.0, "e_params": params}
-        params = self.floats(params)
-        limit = self.r_e_max(params) if r_e_max is None else r_e_max
+        params = self.floats(params, label=False)
+        limit = self.r_e_max(params) if r_e_max is None else positive(r_e_max, "r_e_max")
         r_e = jnp.linspace(0.0, 1.0, 128)[:, None] * limit
         slope = self.foliation(params).distort_slope(r_e, jnp.linspace(0.0, jnp.pi, 65))
         return bool(jnp.all(slope > 0)), np.asarray(slope)

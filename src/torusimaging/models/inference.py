@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..arguments import choice, truth, whole_number
 from ..inference import laplace, nuts, optimize
 from ..inference.checkpoint import Checkpoint
 from ..priors import Bounds, Layout, make_bounds, unpack_bounds
+from ..reading import as_path
 from . import prior
 from .gradient import check_pixels
 from .identity import identity_of
@@ -23,9 +25,12 @@ from .objectives import (
     minus_ln_posterior_free,
     minus_ln_prior_free,
 )
-from .pixels import pad, read_map, require_x64
+from .pixels import check_names, check_places, pad, read_map, require_x64
 from .posterior import Posterior, evaluate
 from .samples import LaplaceState, Samples, SampleState
+
+# More steps, draws or chains than these are a slip of the hand, and do not fit in memory.
+MOST_STEPS, MOST_DRAWS, MOST_CHAINS = 100_000, 10_000_000, 1000
 
 
 class Inference(Posterior):
@@ -51,11 +56,11 @@ class Inference(Posterior):
         converge.
         """
         require_x64()
-        if objective not in OBJECTIVES:
-            raise ValueError(
-                f"objective must be one of {', '.join(OBJECTIVES)}, but {objective!r} was given."
-            )
+        choice(objective, "objective", OBJECTIVES)
+        max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+        check_names(data, "optimize", ("bounds", "max_steps", "throw"))
         pixels = read_map(data, objective)
+        check_places(self.given, pixels)
         params0 = self.floats(params0)
         layout = Layout.of(params0)
         check_pixels(pixels.pos.size, layout.size)
@@ -82,6 +87,7 @@ class Inference(Posterior):
         bdata: dict,
         p0: dict,
         bounds: dict | tuple | None = None,
+        *,
         rng_seed: int = 0,
         num_steps: int = 1000,
         num_warmup: int = 1000,
@@ -109,13 +115,14 @@ class Inference(Posterior):
         """
         require_x64()
         numbers = {"num_chains": num_chains, "num_steps": num_steps, "num_warmup": num_warmup}
-        for name, n in numbers.items():
-            if not isinstance(n, int | np.integer) or n < 1:
-                raise ValueError(
-                    f"{name} must be a whole number of at least 1, but {n!r} was given."
-                )
-        numbers, rng_seed = {name: int(n) for name, n in numbers.items()}, check_seed(rng_seed)
-        if resume and checkpoint is None:
+        limits = {"num_chains": MOST_CHAINS, "num_steps": MOST_DRAWS, "num_warmup": MOST_DRAWS}
+        numbers = {name: whole_number(n, name, 1, limits[name]) for name, n in numbers.items()}
+        rng_seed = check_seed(rng_seed)
+        if not callable(progress):
+            progress = truth(progress, "progress")
+        truth(keep_checkpoint, "keep_checkpoint")
+        checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+        if truth(resume, "resume") and checkpoint is None:
             raise ValueError("resume needs the checkpoint to go on from.")
         kept = None
         if checkpoint is not None:
@@ -167,6 +174,7 @@ class Inference(Posterior):
         bdata: dict,
         p0: dict,
         bounds: dict | tuple | None = None,
+        *,
         rng_seed: int = 0,
         num_draws: int = 1000,
     ) -> tuple[LaplaceState, Samples]:
@@ -179,10 +187,7 @@ class Inference(Posterior):
         Raises ``ValueError`` where the curvature at `p0` is not positive or num_draws < 4.
         """
         require_x64()
-        if not isinstance(num_draws, int | np.integer) or num_draws < 4:
-            raise ValueError(
-                f"num_draws must be a whole number of at least 4, but {num_draws!r} was given."
-            )
+        num_draws = whole_number(num_draws, "num_draws", 4, MOST_DRAWS)
         rng_seed = check_seed(rng_seed)
         begin = time.perf_counter()
         layout, limits, centre, factor, args = self._preconditioned(bdata, p0, bounds)
@@ -208,7 +213,9 @@ class Inference(Posterior):
         params = self.floats(params)
         layout = Layout.of(params)
         limits = make_bounds(layout, params, bounds, self.given)
-        args = (self, limits, layout, pad(read_map(bdata)))
+        pixels = read_map(bdata)
+        check_places(self.given, pixels)
+        args = (self, limits, layout, pad(pixels))
         return layout, limits, limits.free(layout.flatten(params)), args
 
     def _preconditioned(self, bdata: dict, p0: dict, bounds: dict | tuple | None):
@@ -229,8 +236,7 @@ class Inference(Posterior):
         Raises ``ValueError`` for a prior that cannot be drawn from: a parameter with neither a
         distribution nor two bounds, a user's regularisation, the published one.
         """
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"size must be a whole number of at least 1, but {size!r} was given.")
+        size, seed = whole_number(size, "size", 1, MOST_DRAWS), check_seed(seed)
         params = self.floats(params)
         layout = Layout.of(params)
         limits = make_bounds(layout, params, bounds, self.given)
@@ -258,6 +264,7 @@ class Inference(Posterior):
         ``Layout.of(params).names()``.  Raises ``ValueError`` where the curvature is not positive:
         a negative variance is never reported as zero.
         """
+        choice(objective, "objective", OBJECTIVES)
         params = self.floats(params)
         layout, limits = self.unlimited(params)
         pixels = read_map(data, objective)
@@ -285,6 +292,8 @@ class Inference(Posterior):
 
         A sequence of `size` parameter dictionaries, or one dictionary of stacked arrays.
         """
+        size = whole_number(size, "size", 1, MOST_DRAWS)
+        seed = None if seed is None else check_seed(seed)
         cov = self.get_crlb(params, data, objective)
         params = self.floats(params)
         layout = Layout.of(params)
@@ -297,9 +306,7 @@ class Inference(Posterior):
 
 def check_seed(seed) -> int:
     """The seed as a number; a ``ValueError`` for one that is none or out of range."""
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise ValueError(f"the seed must be a whole number from 0 to 2^63, but {seed!r} was given.")
-    return int(seed)
+    return whole_number(seed, "the seed", 0, 2**63 - 1)
 
 
 @eqx.filter_jit

@@ -1,8 +1,5 @@
 """Where a fit of the spline model starts: knots, bounds and first parameters from the data."""
 
-import difflib
-import inspect
-from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
 
@@ -10,17 +7,20 @@ import astropy.units as u
 import jax
 import numpy as np
 
-from ..units import internal
-from .pixels import read_map
+from ..arguments import real_number, shown
+from ..splines import radial_knots
+from .pixels import kind_of, read_map
 
 # Typical size of e_m at the last knot, used to centre the default prior: e_2 of exact orbits in
 # sech^2 layers of 0.15 to 0.4 kpc, with and without a halo, is within a factor 3 of the prior's.
 TYPICAL_DISTORTION = {2: 0.4, 4: 0.02}
 # Radius, in units of the last knot, inside which the prior's distortions grow quadratically.
 CORE = 0.08
+MOST_KNOTS = 100  # each is a parameter, and a term of every program that is compiled
 # Share of the information (sum of 1 / error^2) that the farthest pixels together may lack.
 NEGLIGIBLE = 1e-6
 RADIUS = u.kpc / u.Myr**0.5
+SMALLEST = 1e-9  # the sd of pos (kpc) and vel (kpc/Myr) that no map falls below
 
 
 class Guess(NamedTuple):
@@ -47,7 +47,7 @@ def guess(binned_data: dict) -> Guess:
     With label = c_0 + c_1 q + c_2 p + c_3 q^2 + c_4 p^2, the contours are ellipses about
     (-c_1 / 2 c_3, -c_2 / 2 c_4) with Omega_0^2 = c_3 / c_4.
     """
-    kind = "gaussian" if "label" in binned_data else "poisson"
+    kind = kind_of(binned_data)
     data = read_map(binned_data, kind)
     pos, vel = np.asarray(data.pos), np.asarray(data.vel)
     if kind == "gaussian":
@@ -56,11 +56,13 @@ def guess(binned_data: dict) -> Guess:
         counts = np.asarray(data.label)
         label, weight = np.log(np.maximum(counts, 0.5)), np.maximum(counts, 0.5)
     scale_pos, scale_vel = np.std(pos), np.std(vel)
-    if scale_pos == 0 or scale_vel == 0:
+    if min(scale_pos, scale_vel) < SMALLEST:
         raise ValueError(
             "the map must have pixels at more than one pos and more than one vel, but all usable "
             "pixels share one."
         )
+    _check_beside(pos, "pos", "kpc")
+    _check_beside(vel, "vel", "kpc/Myr")
     # Scaled variables keep the quadratic fit well conditioned; the outer part bends away from it.
     x, y = pos / scale_pos, vel / scale_vel
     inner = np.hypot(x, y) < 2.0
@@ -91,27 +93,35 @@ def guess(binned_data: dict) -> Guess:
     )
 
 
-def check_number_of_knots(knots, least: int, name: str) -> None:
-    """Raise a ``ValueError`` for anything but a whole number of at least `least`."""
-    if (
-        not isinstance(knots, Real)
-        or not np.isfinite(knots)
-        or knots != int(knots)
-        or knots < least
-    ):
-        raise ValueError(f"{name} must be at least {least} knots, but {knots!r} was given.")
+def _check_beside(x: np.ndarray, name: str, unit: str) -> None:
+    """Raise a ``ValueError`` for a map that lies farther from the centre than it is wide.
+
+    Maps of one side of a disc do not hold the centre, but come near it.
+    """
+    if np.abs(x).min() > np.ptp(x):
+        raise ValueError(
+            f"{name} of the map must hold or come near 0, where the plane lies, but spans "
+            f"{x.min():.4g} to {x.max():.4g} {unit}: subtract the plane's place in your frame."
+        )
 
 
-def check_options(options: dict, maker: Callable, name: str) -> None:
-    """Raise a ``ValueError`` for an option that `maker` does not take."""
-    if not isinstance(options, dict):
-        raise ValueError(f"{name} must be a dictionary, but {options!r} was given.")
-    allowed = [k for k in inspect.signature(maker).parameters if k not in ("self", "options")]
-    for key in options:
-        if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f" (there are {', '.join(allowed)})."
-            raise ValueError(f"{name} has no {key!r}{hint}")
+def number_of_knots(knots, least: int, name: str) -> int:
+    """A number of knots; a ``ValueError`` unless it is whole, and from `least` to `MOST_KNOTS`."""
+    number = isinstance(knots, Real) and not isinstance(knots, bool | np.bool_)
+    if not number or not least <= knots <= MOST_KNOTS or knots != int(knots):
+        raise ValueError(
+            f"{name} must be at least {least} knots and at most {MOST_KNOTS}, or the knots "
+            f"themselves, but {shown(knots)} was given."
+        )
+    return int(knots)
+
+
+def are_knots(knots) -> bool:
+    """Whether these are knots themselves, good or bad, rather than a number of them."""
+    try:
+        return np.ndim(getattr(knots, "value", knots)) > 0
+    except ValueError:
+        return True  # Rows of unequal length.
 
 
 def informative(radius: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -125,14 +135,19 @@ def informative(radius: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return radius <= radius[order[last]]
 
 
+def spacing_power(power, name: str) -> float:
+    """The power in which knots are even; a ``ValueError`` unless it is from 0.05 to 20."""
+    return real_number(
+        power, f"the spacing power of {name}", "a number from 0.05 to 20", lambda p: 0.05 <= p <= 20
+    )
+
+
 def make_knots(knots, r_max: float, power: float, name: str) -> np.ndarray:
     """Knots from 0 to `r_max`, even in r to the `power`, or the given ones themselves."""
-    if np.ndim(getattr(knots, "value", knots)) > 0:
-        return internal(knots, RADIUS, name, allow_plain=True)
-    check_number_of_knots(knots, 2, name)
-    if not (isinstance(power, Real) and power > 0):
-        raise ValueError(f"the spacing power of {name} must be positive, but {power} was given.")
-    out = np.linspace(0.0, r_max**power, int(knots)) ** (1.0 / power)
+    if are_knots(knots):
+        return radial_knots(knots, RADIUS, name)
+    number, power = number_of_knots(knots, 2, name), spacing_power(power, name)
+    out = np.linspace(0.0, r_max**power, number) ** (1.0 / power)
     out[-1] = r_max
     return out
 

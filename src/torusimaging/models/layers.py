@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..arguments import choice, positive, shown, truth
 from ..foliation.density import KINDS, LayeredSide, Side
-from ..units import internal, plain_parameter
-from .density import DENSITY, DensityForm, check_positive
+from ..units import internal
+from .density import DENSITY, DensityForm
 from .pixels import require_x64
 
 
@@ -42,24 +43,18 @@ class Layer:
     dark: bool = False
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(
-                f"the kind of layer {self.name!r} must be one of {', '.join(KINDS)}, but "
-                f"{self.kind!r} was given."
-            )
         if not (isinstance(self.name, str) and self.name.isidentifier()):
             raise ValueError(
-                f"the name of a layer must be letters, digits and _, not {self.name!r}."
+                f"the name of a layer must be letters, digits and _, not {shown(self.name)}."
             )
-        rho = float(internal(self.rho, DENSITY, f"rho of {self.name}"))
-        height = float(internal(self.height, u.kpc, f"height of {self.name}"))
-        numbers = {"rho": rho, "height": height} | {
-            k: plain_parameter(getattr(self, k), f"{k} of layer {self.name!r}")
-            for k in ("rho_sigma", "height_sigma")
-        }
-        check_positive(**{f"{k} of layer {self.name!r}": float(v) for k, v in numbers.items()})
-        object.__setattr__(self, "rho", rho)
-        object.__setattr__(self, "height", height)
+        choice(self.kind, f"the kind of layer {self.name!r}", KINDS)
+        truth(self.dark, f"dark of layer {self.name!r}")
+        units = {"rho": DENSITY, "height": u.kpc}
+        for key in ("rho", "height", "rho_sigma", "height_sigma"):
+            value, name = getattr(self, key), f"{key} of layer {self.name!r}"
+            if key in units:
+                value = internal(value, units[key], name)
+            object.__setattr__(self, key, positive(value, name))
 
 
 def solar_layers() -> tuple[Layer, ...]:
@@ -102,15 +97,14 @@ class LayeredDensity(DensityForm):
         if not isinstance(layers, Sequence) or not all(isinstance(x, Layer) for x in layers):
             raise ValueError(
                 "density must be 'free', 'solar', a sequence of Layer or a function of z, but "
-                f"{layers!r} was given."
+                f"{shown(layers)} was given."
             )
-        check_positive(asymmetry_sigma=asymmetry_sigma)
         names = [layer.name for layer in layers]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"layers must have different names and be at least one, not {names}.")
         self.layers = tuple(layers)
-        self.asymmetric = bool(asymmetric)
-        self.asymmetry_sigma = float(asymmetry_sigma)
+        self.asymmetric = truth(asymmetric, "asymmetric")
+        self.asymmetry_sigma = positive(asymmetry_sigma, "asymmetry_sigma")
 
     def _side(self, params: dict, key: str, dark_only: bool = False) -> LayeredSide:
         chosen = [layer for layer in self.layers if layer.dark or not dark_only]

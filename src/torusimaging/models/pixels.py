@@ -1,5 +1,7 @@
 """Binned maps as plain arrays, checked at the door."""
 
+from typing import Any
+
 import astropy.units as u
 import equinox as eqx
 import jax
@@ -7,10 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..units import internal, with_unit
+from ..arguments import nearest, shown
+from ..data.missing import is_missing
+from ..distributions import mean_and_sd
+from ..units import internal, plain, with_unit
 
 VELOCITY = u.kpc / u.Myr
 MEANS = ("pos_mean", "vel_mean")
+# What maps in memory and on file hold, besides which verbs take no arguments as data.
+COLUMNS = ("pos", "vel", "label", "label_err", "counts", *MEANS)
+COLUMNS += ("pos_edges", "vel_edges", "s", "n_stars", "n_outside", "n_not_finite")
+COLUMNS += ("n_saturated", "name", "frame", "label_unit")
+# Bounds of what a map may hold: squares of labels must not overflow, no galaxy is that large.
+LARGEST, FARTHEST, LIGHT = 1e100, 1e5, 306.6
 
 
 class Map(eqx.Module):
@@ -40,42 +51,58 @@ def require_x64(model=None) -> None:
         )
 
 
-def read_map(data: dict, kind: str = "gaussian") -> Map:
+def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     """The usable pixels of a binned map as plain arrays.
 
-    Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these;
-    counts, which are of whole pixels, at the centres.
+    Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these (with
+    `centres` the same pixels at their centres); counts, which are of whole pixels, at the centres.
     Pixels with a label that is not finite, or an error that is not finite and positive, are left
-    out; so are, in Poisson maps, those whose counts are not finite.
+    out; so are, in Poisson maps, those whose counts are not finite.  A label that is a catalogue's
+    mark of a missing value and lies apart from all others (`are_marks`) is not finite either.
 
-    Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, and for
-    a map with fewer than two usable pixels.
+    Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, counts
+    that are not whole, one mean place without the other, numbers that no map can have, and for a
+    map with fewer than two usable pixels.
     """
     require_x64()
     data = as_dictionary(data)
     names = ("label", "label_err") if kind == "gaussian" else ("counts",)
+    given = [n for n in MEANS if data.get(n) is not None]
+    if len(given) == 1 and kind == "gaussian":
+        other = next(n for n in MEANS if n not in given)
+        raise ValueError(
+            f"the binned map must have both {' and '.join(MEANS)} or neither, but {other} is "
+            f"missing (given: {', '.join(map(str, data))})."
+        )
     missing = [n for n in ("pos", "vel", *names) if n not in data]
     if missing:
         raise ValueError(
             f"the binned map must have {', '.join(('pos', 'vel', *names))}, "
             f"but {', '.join(missing)} is missing (given: {', '.join(map(str, data))})."
         )
-    pos, vel = (
-        np.ravel(internal(_place(data, name, kind), unit, name))
-        for name, unit in (("pos", u.kpc), ("vel", VELOCITY))
-    )
+    where = ["pos", "vel", *(MEANS if given and kind == "gaussian" else ())]
+    places = [_coordinate(data[n], n) for n in where]
     values = [_column(data[n], n, data[names[0]]) for n in names]
-    sizes = {n: a.size for n, a in zip(("pos", "vel", *names), (pos, vel, *values), strict=True)}
+    sizes = {n: a.size for n, a in zip((*where, *names), (*places, *values), strict=True)}
     if len(set(sizes.values())) > 1:
         text = ", ".join(f"{n} {s}" for n, s in sizes.items())
         raise ValueError(f"the arrays of the map must have equal length, but have: {text}.")
     last = "label_err" if kind == "gaussian" else "counts"
-    if np.any(values[-1] < 0):
+    if kind == "gaussian":
+        values[0] = np.where(are_marks(values[0]), np.nan, values[0])
+    # A pixel without a label may have any mark for its error.
+    negative = values[-1][np.isfinite(values[0]) & (values[-1] < 0)]
+    if negative.size:
         raise ValueError(
-            f"{last} must not be negative, but {np.sum(values[-1] < 0)} pixels are (the smallest: "
-            f"{np.nanmin(values[-1]):.4g})."
+            f"{last} must not be negative, but {negative.size} pixels are (the smallest: "
+            f"{negative.min():.4g})."
         )
-    good = np.isfinite(pos) & np.isfinite(vel) & np.all(np.isfinite(values), axis=0)
+    if kind == "poisson" and np.any(broken := values[0] % 1 > 0):
+        first = int(np.argmax(broken))
+        raise ValueError(
+            f"counts must be whole numbers of stars, but pixel {first} has {values[0][first]:.6g}."
+        )
+    good = np.all(np.isfinite([*places, *values]), axis=0)
     if kind == "gaussian":
         good &= values[1] > 0
     if good.sum() < 2:
@@ -83,17 +110,81 @@ def read_map(data: dict, kind: str = "gaussian") -> Map:
             f"the map must have at least two usable pixels, but {good.sum()} of {good.size} "
             f"have a finite pos, vel, {' and '.join(names)}{' > 0' * (kind == 'gaussian')}."
         )
+    pos, vel = places[:2] if centres else places[-2:]
+    _check_size(pos[good], "pos", FARTHEST, " kpc: check its unit")
+    _check_size(vel[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
+    for name, x in zip(names, values, strict=True):
+        _check_size(x[good], name, LARGEST)
+    if kind == "gaussian" and (smallest := values[1][good].min()) < 1 / LARGEST:
+        raise ValueError(f"label_err must be above {1 / LARGEST:.0e}, but is {smallest:.3g}.")
     columns = [values[0], values[-1]]
     return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
 
 
-def as_dictionary(data) -> dict:
+def are_marks(x: np.ndarray) -> np.ndarray:
+    """Which numbers are marks of a missing value.
+
+    A mark is one that catalogues use (see `data.missing`) and is farther from all other numbers
+    than these are from each other: a label that takes such values for good keeps them.
+    """
+    found = is_missing(x)
+    others = np.isfinite(x) & ~found
+    for mark in sorted(set(x[found].tolist()), key=abs):
+        good, same = x[others], x == mark
+        if good.size and abs(mark - np.clip(mark, good.min(), good.max())) <= np.ptp(good):
+            others |= same
+            found &= ~same
+    return found
+
+
+def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
+    if (largest := np.abs(x).max()) > most:
+        raise ValueError(
+            f"{name} of the map reaches {largest:.3g}, but must not exceed {most:.3g}{hint}."
+        )
+
+
+def kind_of(data) -> str:
+    """What a map holds: "gaussian" for labels with errors, "poisson" for counts alone."""
+    return "gaussian" if "label" in as_dictionary(data) else "poisson"
+
+
+def check_names(data: dict, verb: str, others: tuple[str, ...] = ()) -> None:
+    """Raise a ``ValueError`` for an argument of `verb` that is no column of a map.
+
+    `others` are its further arguments, which may have been meant.
+    """
+    for name in data:
+        if name not in COLUMNS:
+            close = nearest(name, (*COLUMNS, *others), 0.6)
+            raise ValueError(f"{verb} has no argument {shown(name)}{close}")
+
+
+def check_places(priors: dict, data: Map) -> None:
+    """Raise a ``ValueError`` for a prior of pos0 or vel0 whose mean lies outside of the map.
+
+    Priors are plain numbers in kpc and kpc/Myr, for which those in pc or km/s are easily taken.
+    """
+    for name, x, unit, other in (
+        ("pos0", data.pos, "kpc", "1 pc = 0.001 kpc"),
+        ("vel0", data.vel, "kpc/Myr", "1 km/s = 0.001023 kpc/Myr"),
+    ):
+        moments = mean_and_sd(priors[name]) if name in priors else None
+        low, high = float(x.min()), float(x.max())
+        if moments is not None and abs(moments[0] - (low + high) / 2) > high - low:
+            raise ValueError(
+                f"priors[{name!r}] is in {unit} and has its mean at {moments[0]:.4g}, outside of "
+                f"the map, which spans {low:.4g} to {high:.4g} {unit} ({other})."
+            )
+
+
+def as_dictionary(data, name: str = "the binned map") -> dict:
     """A map given as a dictionary or a table.  Raises ``ValueError`` for anything else."""
     if hasattr(data, "colnames"):
         return {name: data[name] for name in data.colnames}
     if not isinstance(data, dict):
         raise ValueError(
-            f"the binned map must be a dictionary or a table, but {type(data).__name__} was given."
+            f"{name} must be a dictionary or a table, but {type(data).__name__} was given."
         )
     return data
 
@@ -108,19 +199,23 @@ def _place(data: dict, name: str, kind: str):
     return data[name] if mean is None else mean
 
 
+def _coordinate(x, name: str) -> np.ndarray:
+    """A column of places in kpc or kpc/Myr, NaN where masked and for marks of a missing value."""
+    unit = u.kpc if name.startswith("pos") else VELOCITY
+    plane = np.ravel(internal(x, unit, name))
+    stated = with_unit(x, name).value
+    # Marks are numbers of the column's own unit.
+    stated = np.ravel(np.asarray(getattr(stated, "unmasked", stated), float))
+    return np.where(are_marks(stated), np.nan, plane)
+
+
 def _column(x, name: str, label) -> np.ndarray:
     """A column of the map as numbers, NaN where masked, an error in the unit of its label."""
     x, unit = with_unit(x, name), getattr(with_unit(label, "label"), "unit", None)
     if unit is not None and name != "label":
         x = u.Quantity(x, copy=False) if getattr(x, "unit", None) is None else x
         x = internal(x, unit, name)
-    x = getattr(x, "value", x)
-    kind = np.ma.asarray(x).dtype.kind
-    if kind not in "iufbO":
-        raise ValueError(
-            f"{name} of the map must hold real numbers, but holds {np.asarray(x).dtype}."
-        )
-    return np.ravel(np.ma.filled(np.ma.asarray(x, dtype=float), np.nan))
+    return np.ravel(plain(getattr(x, "value", x), f"{name} of the map"))
 
 
 def pad(data: Map, block: int = 1024) -> Map:

@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Array
 
 from .. import distributions, likelihoods
+from ..arguments import shown
 from ..foliation import FourierFoliation, PotentialFoliation
 from ..priors import Bounds, Layout, check_structure, make_bounds
 from ..units import plain_parameter
 from . import prior
 from .objectives import OBJECTIVES
-from .pixels import Map, read_map, require_x64
+from .pixels import Map, check_names, read_map, require_x64
+
+SCALARS = ("pos0", "vel0", "ln_Omega0")
 
 
 class Posterior(eqx.Module):
@@ -24,6 +27,10 @@ class Posterior(eqx.Module):
     """
 
     given: dict[str, distributions.Distribution]
+
+    def __repr__(self) -> str:
+        own = f"priors of {', '.join(self.given)}" if self.given else "default priors"
+        return f"{type(self).__name__}({own})"
 
     @abc.abstractmethod
     def foliation(self, params: dict) -> FourierFoliation | PotentialFoliation:
@@ -121,25 +128,39 @@ class Posterior(eqx.Module):
         """Raise a ``ValueError`` for parameters that make no model; all do here."""
         return None
 
-    def floats(self, params: dict) -> dict:
+    def floats(self, params: dict, label: bool = True) -> dict:
         """A copy of the caller's parameters as float arrays; the caller's are never touched.
 
-        Quantities are taken for pos0 and vel0.  Raises ``ValueError`` for a part that is missing,
+        Quantities are taken for pos0 and vel0, and ``label_params`` may be missing where no
+        `label` is asked for.  Raises ``ValueError`` for a part that is missing,
         unknown, of the wrong shape or not finite, and for parameters that make no model;
         ``RuntimeError`` where JAX or the model is not in double precision.
         """
         require_x64(self)
         if not isinstance(params, dict):
             raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
-        if missing := [name for name in self.parts if name not in params]:
+        parts = tuple(dict.fromkeys((*self.parts, *(("label_params",) if label else ()))))
+        if missing := [name for name in parts if name not in params]:
             raise ValueError(
-                f"params must have {', '.join(self.parts)}, but {', '.join(missing)} is missing."
+                f"params must have {', '.join(parts)}, but {', '.join(missing)} is missing."
             )
-        check_structure(params, self.template(), self.parts)
+        for name in parts:
+            if name.endswith("_params") and not isinstance(params[name], dict):
+                raise ValueError(
+                    f"{name} of params must be a dictionary, but {shown(params[name])} was given."
+                )
+        for name in SCALARS:
+            if isinstance(params.get(name), dict):
+                raise ValueError(f"{name} in params must be one number, but is a dictionary.")
+        check_structure(params, self.template(), parts)
         out = jax.tree_util.tree_map_with_path(
-            lambda path, x: jnp.asarray(plain_parameter(x, str(path[0].key))), params
+            lambda path, x: jnp.asarray(plain_parameter(x, ".".join(str(k.key) for k in path))),
+            params,
+            is_leaf=lambda x: not isinstance(x, dict),
         )
         for name, x in distributions.leaves_of(out).items():
+            if name in SCALARS and x.ndim:
+                raise ValueError(f"{name} in params must be one number, but has shape {x.shape}.")
             if not np.all(np.isfinite(x)):
                 raise ValueError(f"params must be finite, but {name} is {np.asarray(x)}.")
         self.check(out)
@@ -152,8 +173,10 @@ class Posterior(eqx.Module):
     def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Normalised ln likelihood of pixel means with normal errors.
 
-        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known.
+        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known; what
+        else a map holds is taken, but not used.
         """
+        check_names(means, "ln_gaussian_likelihood")
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         data = read_map(data | means)
         fit = evaluate_label(self, self.floats(params), data.pos, data.vel)
@@ -167,6 +190,7 @@ class Posterior(eqx.Module):
 
     def objective_gaussian(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
+        check_names(means, "objective_gaussian")
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         return self._objective("gaussian", params, read_map(data | means))
 

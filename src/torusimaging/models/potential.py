@@ -11,26 +11,35 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import actions
+from ..arguments import (
+    check_options,
+    dictionary,
+    positive,
+    real_number,
+    shown,
+    sign,
+    truth,
+)
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
 from ..priors import Layout, slope_residuals, start_inside
-from ..splines import QuadraticSpline, check_radial_knots
-from ..units import internal
+from ..splines import QuadraticSpline, plain_radii, radial_knots
+from ..units import check_units, internal
 from . import initial
-from .base import OrbitModel
+from .base import OrbitModel, heights_of
 from .density import (
     DENSITY,
+    STEEPEST,
     DensityForm,
     FreeDensity,
     UserDensity,
-    check_positive,
     reference_density,
 )
 from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
-from .pixels import read_map, require_x64
+from .pixels import kind_of, read_map, require_x64
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
 # most at so many times the data's height.
@@ -89,25 +98,29 @@ class TorusImaging1DPotential(OrbitModel):
         priors: dict | None = None,
     ):
         require_x64()
-        check_radial_knots(label_knots, "label_knots")
-        if label_sign not in (1, -1):
-            raise ValueError(f"label_sign must be +1 or -1, but {label_sign} was given.")
-        check_positive(
-            height=height, label_l2_sigma=label_l2_sigma, label_smooth_sigma=label_smooth_sigma
+        knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
+        if not isinstance(density, DensityForm):
+            raise ValueError(
+                "density must be a FreeDensity, LayeredDensity or UserDensity, but "
+                f"{shown(density)} was given."
+            )
+        height = positive(internal(height, u.kpc, "height", allow_plain=True), "height")
+        most = f"at least height ({height:g} kpc) and at most 1000 times that"
+        end = internal(top, u.kpc, "top", allow_plain=True)
+        top = real_number(end, "top", most, lambda x: height <= x <= 1e3 * height)
+        sigmas = {"label_l2_sigma": label_l2_sigma, "label_smooth_sigma": label_smooth_sigma}
+        reference = real_number(
+            label_reference, "label_reference", "finite", lambda x: abs(x) <= STEEPEST
         )
-        if not np.isfinite(label_reference):
-            raise ValueError(f"label_reference must be finite, but {label_reference!r} was given.")
-        if not (np.isfinite(top) and top >= height):
-            raise ValueError(f"top must be at least height ({height:g} kpc), but is {top!r}.")
-        self.label_knots = jnp.asarray(label_knots, float)
+        self.label_knots = jnp.asarray(knots, float)
         self.density = density
-        self.grid = density.grid(float(top))
-        self.fine = density.grid(float(top), FINE)
+        self.grid = density.grid(top)
+        self.fine = density.grid(top, FINE)
         self.height = jnp.asarray(height, float)
-        self.label_reference = jnp.asarray(label_reference, float)
-        self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
-        self.label_sign = int(label_sign)
-        self.label_monotone = bool(label_monotone)
+        self.label_reference = jnp.asarray(reference, float)
+        self.label_sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()], float)
+        self.label_sign = sign(label_sign, "label_sign")
+        self.label_monotone = truth(label_monotone, "label_monotone")
         self.given = as_arrays(priors)
 
     @classmethod
@@ -145,12 +158,17 @@ class TorusImaging1DPotential(OrbitModel):
             where it begins, and knots that are given are kept.  It compiles and fits up to 6
             models, half a minute to two
         options : further arguments of the class
+        units : a unit system, for scripts that give one, without effect
 
         Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
         orbits (see `gradient.changes`), density knots that do not cover the data, or bad options.
         """
         require_x64()
-        initial.check_options(options, cls.__init__, "auto_init")
+        set_here = ("density", "height", "top")
+        check_options(options, (cls.__init__, cls.auto_init), "the model", set_here)
+        check_units(units)
+        asymmetric = truth(asymmetric, "asymmetric")
+        _check_form(density, density_params, density_options)
         if knots is not None:
             make = partial(
                 cls.auto_init,
@@ -168,8 +186,7 @@ class TorusImaging1DPotential(OrbitModel):
                 sizes["density_knots"] = density_knots
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
-        kind = "gaussian" if "label" in binned_data else "poisson"
-        data = read_map(binned_data, kind)
+        data = read_map(binned_data, kind_of(binned_data))
         pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
         heights, speeds = np.abs(np.asarray(pos) - guess.pos0), np.abs(np.asarray(vel) - guess.vel0)
         reach = float(heights.max())
@@ -177,21 +194,15 @@ class TorusImaging1DPotential(OrbitModel):
         top = _outermost(heights, speeds, omega0, reach)
         more = {} if density_options is None else density_options
         if isinstance(density, str) and density == "free":
-            initial.check_options(more, FreeDensity.__init__, "density_options")
             ends = _density_knots(density_knots, reach, top, density_knots_spacing_power)
-            more = {k: v for k, v in more.items() if k not in ("knots", "reference")}
             form = FreeDensity.about(ends, omega0, reach, asymmetric=asymmetric, **more)
             top = max(top, float(ends[-1]))
         elif isinstance(density, str) and density == "solar":
-            initial.check_options(more, LayeredDensity.__init__, "density_options")
             form = LayeredDensity(solar_layers(), asymmetric, **more)
-        elif isinstance(density, str):
-            raise ValueError(f"density must be 'free' or 'solar', but {density!r} was given.")
         elif callable(density):
             form = UserDensity(density, density_params or {}, top, asymmetric)
             form.check(form.start())
         else:
-            initial.check_options(more, LayeredDensity.__init__, "density_options")
             form = LayeredDensity(density, asymmetric, **more)
         start = {
             "pos0": np.float64(guess.pos0),
@@ -217,6 +228,7 @@ class TorusImaging1DPotential(OrbitModel):
 
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
         """The model with the smoothness sds of its label and free density times `factor`."""
+        factor = positive(factor, "factor")
         sigmas = [self.label_sigmas * jnp.array([1.0, factor])]
         if not isinstance(self.density, FreeDensity):
             return eqx.tree_at(lambda m: [m.label_sigmas], self, sigmas)
@@ -287,9 +299,10 @@ class TorusImaging1DPotential(OrbitModel):
         return QuadraticSpline(self.label_knots, vals[0], self.label_sign * slopes)(r)
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
         require_x64(self)
-        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+        radii = jnp.asarray(plain_radii(r, "r"))
+        return np.asarray(self.label_of_radius(radii, self.floats(params)))
 
     def reach(self, params: dict) -> Array:
         """The height (kpc) above the plane's centre up to which the model has values."""
@@ -355,7 +368,7 @@ class TorusImaging1DPotential(OrbitModel):
 
         Raises ``ValueError`` for a form without dark matter.
         """
-        x = jnp.abs(jnp.asarray(internal(height, u.kpc, "height")))
+        x = jnp.asarray(heights_of(height))
         return np.asarray(self.dark_surface_density_at(x, self.floats(params))) * DENSITY * u.kpc
 
     def _dark(self, params: dict) -> tuple[Side, Side]:
@@ -363,6 +376,25 @@ class TorusImaging1DPotential(OrbitModel):
         if sides is None:
             raise ValueError("this model's density has no part that counts as dark matter.")
         return sides
+
+
+def _check_form(density, params: dict | None, options: dict | None) -> None:
+    """Raise a ``ValueError`` for an unknown form, and for arguments that another form takes."""
+    if isinstance(density, str) and density not in ("free", "solar"):
+        raise ValueError(f"density must be 'free' or 'solar', but {density!r} was given.")
+    if callable(density):
+        if dictionary(options, "density_options"):
+            raise ValueError(
+                "density_options are of a free density and of layers, but density is a function."
+            )
+        return
+    if params is not None:
+        raise ValueError(
+            f"density_params are of a density that is a function, but density is {shown(density)}."
+        )
+    maker = FreeDensity if isinstance(density, str) and density == "free" else LayeredDensity
+    taken = ("knots", "reference", "layers", "asymmetric")
+    check_options({} if options is None else options, (maker.__init__,), "density_options", taken)
 
 
 def _check_mass(pull: float, expected: float) -> None:
@@ -388,9 +420,8 @@ def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: fl
 
 
 def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
-    if np.ndim(getattr(knots, "value", knots)) > 0:
-        plain = internal(knots, u.kpc, "density_knots", allow_plain=True)
-        check_radial_knots(plain, "density_knots")
+    if initial.are_knots(knots):
+        plain = radial_knots(knots, u.kpc, "density_knots")
         if plain[-1] > FARTHEST * reach or np.sum(plain <= reach) < 2:
             raise ValueError(
                 "density_knots must be heights in kpc, two of them within the data's "
@@ -403,8 +434,8 @@ def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
                 f"at {plain[-1]:.4g} kpc."
             )
         return plain
-    initial.check_number_of_knots(knots, 3, "density_knots")
-    return np.r_[initial.make_knots(int(knots) - 1, reach, power, "density_knots"), top]
+    number = initial.number_of_knots(knots, 3, "density_knots")
+    return np.r_[initial.make_knots(number - 1, reach, power, "density_knots"), top]
 
 
 def _bounds(start: dict, guess: initial.Guess) -> dict:

@@ -1,5 +1,6 @@
 """Posterior draws that behave as a list of parameter dictionaries, and what is known of them."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..arguments import shown
 from ..inference.nuts import Chains, diagnostics, energy_fraction
 from ..priors import Layout
 
@@ -35,6 +37,9 @@ class Samples(Sequence):
         """Names of the columns of ``draws``."""
         return self.layout.names()
 
+    def __repr__(self) -> str:
+        return f"Samples({len(self)} draws of {self.layout.size} parameters)"
+
     @property
     def stacked(self) -> dict:
         """One parameter dictionary whose values are those of all draws along a first axis."""
@@ -54,7 +59,13 @@ class Samples(Sequence):
             return self.draws[:, columns]
         if isinstance(index, slice):
             return Samples(self.draws[index], self.layout)
-        return self.layout.unflatten(self.draws[int(index)])
+        try:
+            row = operator.index(index)
+        except TypeError:
+            raise ValueError(
+                f"samples are indexed by a number, a slice or a name, but {shown(index)} was given."
+            ) from None
+        return self.layout.unflatten(self.draws[row])
 
 
 def of_draws(function: Callable, model: Any, stacked: dict, *arguments: Any) -> Any:
@@ -102,6 +113,9 @@ class SampleState(NamedTuple):
     seconds: float
     compile_seconds: float
     verdict: str
+
+    def __repr__(self) -> str:
+        return f"SampleState({self.logdensity.size} draws: {self.verdict})"
 
     @classmethod
     def of(cls, chains: Chains, draws: np.ndarray, layout: Layout) -> "SampleState":
@@ -152,6 +166,9 @@ class LaplaceState(NamedTuple):
     seconds: float
     verdict: str
     efficiency: float
+
+    def __repr__(self) -> str:
+        return f"LaplaceState({self.logdensity.size} draws: {self.verdict})"
 
     @classmethod
     def of(

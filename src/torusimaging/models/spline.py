@@ -7,16 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import (
+    check_options,
+    choice,
+    dictionary,
+    nearest,
+    positive,
+    real_number,
+    shown,
+    sign,
+)
 from ..distributions import as_arrays, from_numbers, to_numbers
 from ..foliation import FourierFoliation
 from ..priors import Layout, published_slope_residuals, slope_residuals, start_inside
-from ..splines import QuadraticSpline, check_radial_knots
+from ..splines import QuadraticSpline, plain_radii, radial_knots
+from ..units import check_units, plain_parameter
 from . import initial
 from .fourier import FourierModel
 from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .pixels import require_x64
-from .user import check_orders
+from .user import CONVENTIONS, by_order
 
 PRIORS = ("default", "price-whelan25")
 # sd of the mean ln-slope of a distortion about its reference where an amplitude carries its scale.
@@ -49,6 +60,7 @@ class TorusImaging1DSpline(FourierModel):
     references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
         one for each knot but the first)
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
+    units : a unit system, for scripts that give one, without effect
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
     order, sign, convention or prior.
@@ -90,62 +102,56 @@ class TorusImaging1DSpline(FourierModel):
         priors: dict | None = None,
     ):
         require_x64()
-        check_orders(e_knots, convention)
-        for name, knots in [("label_knots", label_knots)] + [
-            (f"e_knots[{m}]", k) for m, k in e_knots.items()
-        ]:
-            check_radial_knots(knots, name)
-        if prior not in PRIORS:
-            raise ValueError(f"prior must be one of {', '.join(PRIORS)}, but {prior!r} was given.")
-        for name, given in (
-            ("e_signs", e_signs),
-            ("e_l2_sigmas", e_l2_sigmas),
-            ("e_smooth_sigmas", e_smooth_sigmas),
-        ):
-            if unknown := set(given or {}) - set(e_knots):
-                raise ValueError(
-                    f"{name} must be for the orders {', '.join(map(str, e_knots))} of e_knots, "
-                    f"but has {', '.join(map(repr, unknown))}."
-                )
-        signs = {m: (1 if m == 2 else -1) for m in e_knots} | (e_signs or {})
-        for name, sign in [("label_sign", label_sign), *signs.items()]:
-            if sign not in (1, -1):
-                raise ValueError(f"the sign of {name} must be +1 or -1, but {sign} was given.")
+        check_units(units)
+        label_knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
+        e_knots = {
+            m: radial_knots(k, initial.RADIUS, f"e_knots[{m}]")
+            for m, k in by_order(e_knots, "e_knots").items()
+        }
+        e_signs, e_l2_sigmas, e_smooth_sigmas = (
+            _for_orders(given, e_knots, name)
+            for name, given in (
+                ("e_signs", e_signs),
+                ("e_l2_sigmas", e_l2_sigmas),
+                ("e_smooth_sigmas", e_smooth_sigmas),
+            )
+        )
+        signs = {m: (1 if m == 2 else -1) for m in e_knots} | e_signs
+        signs = {m: sign(value, f"e_signs[{m}]") for m, value in signs.items()}
         self.label_knots = jnp.asarray(label_knots, float)
         self.orders = tuple(sorted(e_knots))
         self.e_knots = {m: jnp.asarray(e_knots[m], float) for m in self.orders}
-        self.e_signs = tuple(int(signs[m]) for m in self.orders)
-        self.label_sign = int(label_sign)
-        self.convention, self.prior = convention, prior
+        self.e_signs = tuple(signs[m] for m in self.orders)
+        self.label_sign = sign(label_sign, "label_sign")
+        self.convention = choice(convention, "convention", CONVENTIONS)
+        self.prior = choice(prior, "prior", PRIORS)
+        _check_references(references, self.e_knots)
         centres = initial.reference_slopes(self.label_knots, self.e_knots) | (references or {})
         self.label_reference = jnp.asarray(centres["label"], float)
         self.e_references = {
             m: jnp.broadcast_to(jnp.asarray(centres[m], float), len(self.e_knots[m]) - 1)
             for m in self.orders
         }
-        sigma = {m: 1.0 for m in self.orders} | (e_l2_sigmas or {})
-        smooth = {m: 0.4 for m in self.orders} | (e_smooth_sigmas or {})
+        sigma = {m: 1.0 for m in self.orders} | e_l2_sigmas
+        smooth = {m: 0.4 for m in self.orders} | e_smooth_sigmas
         for name, value in [
             ("label_l2_sigma", label_l2_sigma),
             ("label_smooth_sigma", label_smooth_sigma),
             *((f"e_l2_sigmas[{m}]", v) for m, v in sigma.items()),
             *((f"e_smooth_sigmas[{m}]", v) for m, v in smooth.items()),
         ]:
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, but {value!r} was given.")
-        if not dacc_strength >= 0:
-            raise ValueError(f"dacc_strength must be at least 0, but {dacc_strength!r} was given.")
+            positive(value, name)
+        strength = "a number of at least 0"
+        dacc_strength = real_number(dacc_strength, "dacc_strength", strength, lambda x: x >= 0)
         self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
         if prior == "price-whelan25" or amplitude_sigma is None:
             self.amplitude_sigma = None
         else:
-            if not (np.isfinite(amplitude_sigma) and amplitude_sigma > 0):
-                raise ValueError(
-                    f"amplitude_sigma must be positive or None, but {amplitude_sigma!r} was given."
-                )
-            self.amplitude_sigma = jnp.asarray(amplitude_sigma, float)
+            allowed = "positive or None"
+            sd = real_number(amplitude_sigma, "amplitude_sigma", allowed, lambda x: x > 0)
+            self.amplitude_sigma = jnp.asarray(sd)
         self.given = as_arrays(priors)
 
     @classmethod
@@ -177,9 +183,12 @@ class TorusImaging1DSpline(FourierModel):
         orbits (see `gradient.changes`), and ``prior="price-whelan25"`` with it, which has no
         evidence.
         """
-        e_knots = {2: 8, 4: 4} if e_knots is None else e_knots
         require_x64()
-        initial.check_options(options, cls.__init__, "auto_init")
+        e_knots = by_order({2: 8, 4: 4} if e_knots is None else e_knots, "e_knots")
+        check_options(options, (cls.__init__, cls.auto_init), "the model")
+        check_units(units)
+        factor = "a number from 0.01 to 100"
+        real_number(re_max_factor, "re_max_factor", factor, lambda x: 0.01 <= x <= 100)
         if knots is not None:
             make = partial(
                 cls.auto_init,
@@ -211,7 +220,7 @@ class TorusImaging1DSpline(FourierModel):
 
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
         """The model with the smoothness sds of its label and distortions times `factor`."""
-        scale = jnp.array([1.0, factor])
+        scale = jnp.array([1.0, positive(factor, "factor")])
         sigmas = [self.label_sigmas * scale, {m: s * scale for m, s in self.e_sigmas.items()}]
         return eqx.tree_at(lambda m: [m.label_sigmas, m.e_sigmas], self, sigmas)
 
@@ -276,18 +285,17 @@ class TorusImaging1DSpline(FourierModel):
         return QuadraticSpline(self.label_knots, vals[0], slopes)(r)
 
     def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
-        """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2)."""
+        """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2), which are not negative."""
         require_x64(self)
-        splines = self.foliation(params).e_funcs
-        return {
-            m: np.asarray(e(jnp.asarray(r_e, float)))
-            for m, e in zip(self.orders, splines, strict=True)
-        }
+        splines = self.foliation(self.floats(params, label=False)).e_funcs
+        radii = jnp.asarray(plain_radii(r_e, "r_e"))
+        return {m: np.asarray(e(radii)) for m, e in zip(self.orders, splines, strict=True)}
 
     def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2)."""
+        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
         require_x64(self)
-        return np.asarray(self.label_of_radius(jnp.asarray(r, float), params))
+        radii = jnp.asarray(plain_radii(r, "r"))
+        return np.asarray(self.label_of_radius(radii, self.floats(params)))
 
     def r_e_max(self, params: dict) -> Array:
         """The last knot that all distortions share."""
@@ -311,7 +319,7 @@ class TorusImaging1DSpline(FourierModel):
         """The entry of an order's amplitude at the centre of its prior, where the model has one."""
         return {} if self.amplitude_sigma is None else {"amplitude": jnp.ones(())}
 
-    def floats(self, params: dict) -> dict:
+    def floats(self, params: dict, label: bool = True) -> dict:
         """A copy of the caller's parameters as float arrays, with the amplitudes that they lack.
 
         Sets in the published exchange format have none: theirs are 1.  Raises ``ValueError`` as
@@ -320,7 +328,7 @@ class TorusImaging1DSpline(FourierModel):
         orders = params.get("e_params") if isinstance(params, dict) else None
         if isinstance(orders, dict) and all(isinstance(own, dict) for own in orders.values()):
             params = params | {"e_params": {m: self._amplitude | own for m, own in orders.items()}}
-        return super().floats(params)
+        return super().floats(params, label)
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """Smoothness of the label and of the distortions."""
@@ -375,6 +383,31 @@ class TorusImaging1DSpline(FourierModel):
             return jnp.zeros(0)
         slope = -foliation.axis_ratio(u, foliation.axis_cosines(u), jets)[1]
         return jnp.sqrt(self.dacc_strength) * jnp.maximum(slope, 0.0)
+
+
+def _for_orders(given: dict | None, e_knots: dict, name: str) -> dict:
+    """What is given for some of the orders; a ``ValueError`` where e_knots has no such order."""
+    given = by_order({} if given is None else given, name)
+    if unknown := [m for m in given if m not in e_knots]:
+        raise ValueError(
+            f"{name} must be for the orders {', '.join(map(str, e_knots))} of e_knots, but has "
+            f"{', '.join(map(str, unknown))}."
+        )
+    return given
+
+
+def _check_references(references: dict | None, e_knots: dict) -> None:
+    """Raise a ``ValueError`` for centres of the prior that are no numbers, or of no spline."""
+    for name, given in dictionary(references, "references").items():
+        if name != "label" and name not in e_knots:
+            raise ValueError(f"references has no {shown(name)}{nearest(name, ['label', *e_knots])}")
+        size = 1 if name == "label" else len(e_knots[name]) - 1
+        values = plain_parameter(given, f"references[{name!r}]")
+        if not np.all(np.isfinite(values)) or values.shape not in ((), (size,)):
+            raise ValueError(
+                f"references[{name!r}] must be a finite number{f', or {size}' * (size > 1)}, but "
+                f"{shown(given)} was given."
+            )
 
 
 def _nesting_terms(foliation: FourierFoliation, u: Array, jets: list) -> Array:

@@ -1,28 +1,37 @@
 """The Fourier family with a user's own functions for the label and the distortions."""
 
+import inspect
 from collections.abc import Callable
+from numbers import Integral
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from ..arguments import choice, dictionary, positive, shown
 from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
+from ..units import check_units
 from .fourier import FourierModel
 from .pixels import require_x64
 
 CONVENTIONS = ("pv", "vp")
+MOST = 64  # the highest order m
 
 
-def check_orders(orders, convention: str) -> None:
-    """Raise a ``ValueError`` for an order that is no positive integer or an unknown convention."""
-    for m in orders:
-        if not isinstance(m, int) or isinstance(m, bool) or m < 1:
+def by_order(entries: Any, name: str) -> dict:
+    """The entries of a dictionary by order m; a ``ValueError`` for an m that is no order."""
+    if not isinstance(entries, dict):
+        raise ValueError(f"{name} must be a dictionary by order m, but {shown(entries)} was given.")
+    for m in entries:
+        if not isinstance(m, Integral) or isinstance(m, bool | np.bool_) or not 1 <= m <= MOST:
             raise ValueError(
-                f"the orders m of e_m must be integers of at least 1, but {m!r} was given."
+                f"the orders m of e_m must be integers of at least 1 and at most {MOST}, but "
+                f"{shown(m)} was given in {name}."
             )
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention must be 'pv' or 'vp', but {convention!r} was given.")
+    return {int(m): entry for m, entry in entries.items()}
 
 
 class TorusImaging1D(FourierModel):
@@ -37,9 +46,11 @@ class TorusImaging1D(FourierModel):
     r_e_max : elliptical radius (kpc Myr^-1/2) where the functions end; by default a model ends
         only where its contours cross, within 10 kpc Myr^-1/2
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
+    units : a unit system, for scripts that give one, without effect
 
     Functions act element by element.  Other parameters are ``pos0`` (kpc), ``vel0`` (kpc/Myr) and
-    ``ln_Omega0`` (rad/Myr).  Raises ``ValueError`` for an order that is no positive integer.
+    ``ln_Omega0`` (rad/Myr).  Raises ``ValueError`` for an order that is no positive integer and for
+    what is no function, `UnitError` for units that are none.
     """
 
     label_func: Callable = eqx.field(static=True)
@@ -59,12 +70,19 @@ class TorusImaging1D(FourierModel):
         priors: dict | None = None,
     ):
         require_x64()
-        check_orders(e_funcs, convention)
+        e_funcs = by_order(e_funcs, "e_funcs")
+        functions = {"label_func": label_func} | {f"e_funcs[{m}]": f for m, f in e_funcs.items()}
+        if regularization_func is not None:
+            functions["regularization_func"] = regularization_func
+        for name, function in functions.items():
+            if not callable(function):
+                raise ValueError(f"{name} must be a function, but {shown(function)} was given.")
+        check_units(units)
         self.label_func = label_func
         self.e_items = tuple(sorted(e_funcs.items()))
         self.regularization_func = regularization_func
-        self.convention = convention
-        self.limit = float(r_e_max)
+        self.convention = choice(convention, "convention", CONVENTIONS)
+        self.limit = positive(r_e_max, "r_e_max")
         self.given = as_arrays(priors)
 
     def foliation(self, params: dict) -> FourierFoliation:
@@ -84,6 +102,30 @@ class TorusImaging1D(FourierModel):
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
         return self.label_func(r, **params["label_params"])
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that are none of the functions' arguments."""
+        functions = dict(self.e_items)
+        if unknown := [m for m in params["e_params"] if m not in functions]:
+            raise ValueError(
+                f"e_params must be of the orders {', '.join(map(str, functions)) or '(none)'}, but "
+                f"has {shown(unknown[0])}."
+            )
+        own = [(f"e_params[{m}]", f, params["e_params"].get(m, {})) for m, f in functions.items()]
+        if "label_params" in params:
+            own.append(("label_params", self.label_func, params["label_params"]))
+        for name, function, arguments in own:
+            dictionary(arguments, name)
+            try:
+                signature = inspect.signature(function)
+            except ValueError:
+                continue  # Compiled functions may not tell.
+            try:
+                signature.bind(0.0, **arguments)
+            except TypeError as error:
+                raise ValueError(
+                    f"{name} must hold the arguments of its function but the radius: {error}."
+                ) from None
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """None: the prior of this model is its regularisation and what the user gives."""

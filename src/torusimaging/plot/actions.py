@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..arguments import shown, texts
+from ..models.pixels import as_dictionary
 from ..units import internal
 from .style import BLUE, LABEL_MAP, ORANGE, POINT_SIZE
 
@@ -39,10 +41,11 @@ def plot_actions(
     Raises ``ValueError`` for unknown or missing names, unequal numbers of stars and no star left,
     and `UnitError` for entries without a unit.
     """
-    names = list(names)
-    unknown = [n for n in names if n not in KINDS]
-    if unknown or not names:
-        raise ValueError(f"names must be some of {', '.join(KINDS)}, but {names!r} was given.")
+    names = texts(names, "names")
+    if unknown := [n for n in names if n not in KINDS]:
+        raise ValueError(
+            f"names must be some of {', '.join(KINDS)}, but {shown(unknown[0])} was given."
+        )
     pairs = [_pair(table, reference, n) for n in names]
     n_panels = len(names)
     many = any(ours.size > MANY for ours, _ in pairs)
@@ -62,7 +65,7 @@ def _pair(table: Any, reference: Any, name: str) -> tuple[NDArray, NDArray]:
     """The finite values of both, in the panel's unit."""
     columns = []
     for source, text in ((table, "table"), (reference, "reference")):
-        keys = getattr(source, "colnames", None) or list(source)
+        keys = list(as_dictionary(source, text))
         if name not in keys:
             raise ValueError(f"{text} must have {name}, but has only {', '.join(map(str, keys))}.")
         column = source[name]

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..arguments import shown, whole_number
 from ..catalog.frames import Galactocentric
 from .style import BLUE, GREY, ORANGE
 
@@ -30,7 +31,8 @@ def plot_places(
     place or `axes` are not three.
     """
     if not isinstance(places, Galactocentric):
-        raise ValueError(f"places must be Galactocentric coordinates, not {places!r}.")
+        raise ValueError(f"places must be Galactocentric coordinates, not {shown(places)}.")
+    seed = whole_number(seed, "seed", 0)
     xyz = {k: getattr(places, k).to_value(u.kpc) for k in "xyz"}
     good = np.flatnonzero(np.isfinite(xyz["x"]))
     if good.size == 0:

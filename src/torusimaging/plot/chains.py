@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
+from ..arguments import texts
 from ..inference.nuts import diagnostics
 from ..models.samples import SampleState
 from ..results import DERIVED, UNITS, Fit, derive
@@ -168,10 +169,8 @@ def _limits(draws: NDArray) -> NDArray:
 def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDArray]:
     """The draws of each parameter, in the units of their labels."""
     samples = check_draws(fit)
-    wanted = DERIVED if parameters is None else parameters
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    if not names:
-        raise ValueError("parameters must hold at least one name, but is empty.")
+    wanted = list(DERIVED) if parameters is None else parameters
+    names = [wanted] if isinstance(wanted, str) else texts(wanted, "parameters")
     known = list(dict.fromkeys((*DERIVED, *samples.names)))
     columns, derived = {}, derive(fit) if set(names) & set(DERIVED) else {}
     for name in names:

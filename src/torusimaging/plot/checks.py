@@ -1,5 +1,6 @@
 """Checks that several figures share."""
 
+from ..arguments import shown
 from ..models.base import OrbitModel
 from ..models.pixels import require_x64
 from ..models.samples import Samples
@@ -8,6 +9,10 @@ from ..results import Fit
 
 def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
     """Raise a ``ValueError`` unless `params` is a full set of the parameters of `model`."""
+    if not isinstance(model, OrbitModel):
+        raise ValueError(f"model must be a model of orbits, but {shown(model)} was given.")
+    if not isinstance(params, dict):
+        raise ValueError(f"{name} must be a dictionary, but {shown(params)} was given.")
     require_x64(model)
     parts = tuple(dict.fromkeys((*model.parts, "label_params")))
     missing = [k for k in parts if k not in params]
@@ -15,6 +20,7 @@ def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
         raise ValueError(
             f"{name} must have {', '.join(parts)}, but {', '.join(missing)} is missing."
         )
+    model.floats(params)
 
 
 def check_draws(fit: Fit) -> Samples:

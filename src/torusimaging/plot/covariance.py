@@ -10,6 +10,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import shown, texts
+from ..units import plain
 from .style import BLUE
 
 WIDTH = 3.5  # standard deviations on each side of the mean
@@ -39,9 +41,9 @@ def plot_cov_ellipse(
     if cov.shape != (2, 2):
         raise ValueError(f"cov must have shape (2, 2), but has {cov.shape}.")
     centre = _checked_mean(mean, 2)
-    radii = np.atleast_1d(np.asarray(n_sigma, dtype=float))
+    radii = np.atleast_1d(plain(n_sigma, "n_sigma"))
     if radii.ndim != 1 or not np.all(radii > 0):
-        raise ValueError(f"n_sigma must be numbers > 0, not {n_sigma!r}.")
+        raise ValueError(f"n_sigma must be numbers > 0, not {shown(n_sigma)}.")
     if ax is None:
         _, ax = plt.subplots(figsize=(4, 4), layout="constrained")
     variances, vectors = np.linalg.eigh(cov)
@@ -85,11 +87,9 @@ def plot_cov_corner(
     cov = _checked_cov(cov)
     d = cov.shape[0]
     centre = _checked_mean(mean, d)
-    if labels is not None and len(labels) != d:
-        raise ValueError(
-            f"labels must be {d} names, as cov has rows, but {len(labels)} were given."
-        )
-    names = [f"parameter {i + 1}" for i in range(d)] if labels is None else list(labels)
+    names = [f"parameter {i + 1}" for i in range(d)] if labels is None else texts(labels, "labels")
+    if len(names) != d:
+        raise ValueError(f"labels must be {d} names, as cov has rows, but {len(names)} were given.")
     fig, axes = corner_axes(names, subplots_kw)
     sigma = np.sqrt(np.diag(cov))
     for i in range(d):
@@ -142,7 +142,7 @@ def _number(mean: float, sigma: float) -> str:
 
 
 def _checked_cov(cov: ArrayLike) -> NDArray[np.float64]:
-    cov = np.asarray(cov, dtype=float)
+    cov = plain(cov, "cov")
     if cov.ndim != 2 or cov.shape[0] != cov.shape[1] or cov.size == 0:
         raise ValueError(f"cov must be square, shape (d, d), but has shape {cov.shape}.")
     if not np.all(np.isfinite(cov)):
@@ -167,7 +167,7 @@ def _checked_cov(cov: ArrayLike) -> NDArray[np.float64]:
 def _checked_mean(mean: ArrayLike | None, d: int) -> NDArray[np.float64]:
     if mean is None:
         return np.zeros(d)
-    mean = np.asarray(mean, dtype=float)
+    mean = plain(mean, "mean")
     if mean.shape != (d,):
         raise ValueError(f"mean must have shape ({d},), as cov has rows, but has {mean.shape}.")
     return mean

@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..arguments import real_number
 from ..models.base import OrbitModel
 from .checks import check_params
 from .pixels import Pixels
@@ -48,8 +49,8 @@ def plot_data_models_residual(
     Raises ``ValueError`` for missing entries, unequal shapes, limits or widths that are not
     positive, and `UnitError` for coordinates without units.
     """
-    if vlim_residual is not None and not vlim_residual > 0:
-        raise ValueError(f"vlim_residual must be a number > 0, not {vlim_residual!r}.")
+    if vlim_residual is not None:
+        vlim_residual = real_number(vlim_residual, "vlim_residual", "a number > 0", lambda x: x > 0)
     pixels = Pixels.of(binned_data, ("label",), usys)
     label = _label(binned_data, pixels)
     check_params(model, params_fit, "params_fit")

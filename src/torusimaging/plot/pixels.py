@@ -9,6 +9,8 @@ from matplotlib.collections import Collection
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..arguments import real_number
+from ..models.pixels import as_dictionary
 from ..units import internal, plane_units
 from .style import unit_text
 
@@ -42,7 +44,7 @@ class Pixels:
         Raises ``ValueError`` for missing entries, unequal shapes or coordinates that are not
         finite, `UnitError` for coordinates without units and for a `usys` that is none.
         """
-        wanted = ("pos", "vel", *names)
+        data, wanted = as_dictionary(data), ("pos", "vel", *names)
         missing = [n for n in wanted if n not in data]
         if missing:
             raise ValueError(
@@ -91,8 +93,8 @@ class Pixels:
 
     def smooth(self, values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
         """Flat values after a Gaussian filter of `sigma` pixels that skips NaN; NaN stays NaN."""
-        if not (np.ndim(sigma) == 0 and np.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"smooth_residual must be a number of pixels > 0, not {sigma!r}.")
+        allowed = "a number of pixels > 0"
+        sigma = real_number(sigma, "smooth_residual", allowed, lambda x: 0 < x <= 1000)
         if self.cell is None:
             raise ValueError(
                 "smooth_residual needs pixels on a grid, but those of binned_data lie on none."

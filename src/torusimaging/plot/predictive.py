@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from ..arguments import whole_number
 from ..models.pixels import VELOCITY, places_of
 from ..results import Fit
 from .checks import check_draws
@@ -37,8 +38,7 @@ def plot_posterior_predictive(fit: Fit, draws: int = 100, seed: int = 0) -> tupl
     Raises ``ValueError`` for a fit without draws and fewer than two `draws`.
     """
     samples = check_draws(fit)
-    if not isinstance(draws, int | np.integer) or draws < 2:
-        raise ValueError(f"draws must be a whole number of at least 2, but {draws!r} was given.")
+    draws, seed = whole_number(draws, "draws", 2), whole_number(seed, "seed", 0)
     data, n = fit.data, len(samples)
     pos, vel = data["pos"].to_value(u.kpc), data["vel"].to_value(u.km / u.s)
     picks = np.unique(np.linspace(0, n - 1, min(draws, n)).round().astype(int))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from ..arguments import whole_number
 from ..models.base import ACCELERATION, OrbitModel
 from ..reference import package_of
 from ..units import internal
@@ -58,8 +59,7 @@ def plot_acceleration_density(
     heights = u.Quantity(z, u.kpc)
     if z.ndim != 1 or z.size < 2:
         raise ValueError(f"pos must be one row of at least two heights, but has shape {z.shape}.")
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1, but {n_draws} was given.")
+    n_draws = whole_number(n_draws, "n_draws", 1)
     if samples is not None and len(samples) == 0:
         raise ValueError("samples must hold at least one set of parameters, but is empty.")
     true_functions = _truth(truth, float(params["pos0"]), R)

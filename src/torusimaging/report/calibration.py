@@ -44,7 +44,7 @@ def run(options, progress) -> None:
         result = calibrate(
             fit,
             options.simulations,
-            options.sampler,
+            sampler=options.sampler,
             seed=options.seed,
             processes=processes,
             progress=progress.counter(options.simulations, "maps"),
