@@ -30,7 +30,7 @@ def fit():
         "label": 0.25 * np.tanh(3 * r) + rng.normal(0, 0.01, z.size),
         "label_err": np.full(z.size, 0.01),
     }
-    narrow = {"label_l2_sigma": 0.3, "e_l2_sigmas": {2: 0.3}}
+    narrow = {"label_l2_sigma": 0.3, "e_l2_sigmas": {2: 0.3}, "amplitude_sigma": None}
     return oti.fit_map(binned, model="spline", label_knots=3, e_knots={2: 3}, **narrow)
 
 
@@ -172,7 +172,7 @@ def test_figure(result):
 
 def test_bad_input(fit, tmp_path):
     for options, message in [
-        ({"simulations": 9}, "simulations must be a whole number of at least 10"),
+        ({"simulations": 9}, "simulations must be a whole number from 10 to 100000"),
         ({"sampler": "mcmc"}, "sampler must be one of nuts, laplace, auto"),
         ({"processes": 0}, "processes must be"),
         ({"num_steps": 10.5}, "num_steps must be"),
@@ -182,5 +182,5 @@ def test_bad_input(fit, tmp_path):
             oti.calibrate(fit, **options)
     with pytest.raises(ValueError, match="fit must be a Fit"):
         oti.calibrate(fit.model)
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="there is no calibration"):
         oti.Calibration.load(tmp_path / "none.ecsv")

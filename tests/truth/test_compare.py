@@ -30,7 +30,9 @@ def wave(r, a, b, c):
 
 def radius(model, data):
     pixels = read_map(data)
-    return np.asarray(model.foliation(model.floats(fit_start())).radius(pixels.pos, pixels.vel))
+    return np.asarray(
+        model.foliation(model.floats(START, label=False)).radius(pixels.pos, pixels.vel)
+    )
 
 
 def fit_start(**label):

@@ -277,9 +277,12 @@ def test_a_column_of_nulls_only_is_nan(tmp_path):
 
 @pytest.mark.parametrize("path", [None, 3, b"a.csv", 1.5, "", "a\0b", object()])
 def test_what_is_no_path_is_refused_at_every_door(path):
-    for door in (oti.load, oti.catalog.read_config, oti.Calibration.load):
-        with pytest.raises(ValueError, match="path must be the name of a file, but"):
+    words = "path must be the name of a file, but"
+    for door in (oti.load, oti.Calibration.load):
+        with pytest.raises(ValueError, match=words):
             door(path)
+    with pytest.raises(ValueError, match=f"{words}|config must be a TOML file or a mapping of"):
+        oti.catalog.read_config(path)
     for paths in (path, [path]):
         with pytest.raises(ValueError, match="paths must name files or folders, but"):
             expand(paths)
@@ -289,7 +292,7 @@ def test_folders_and_devices_are_no_files(tmp_path):
     for door, kind in (
         (oti.load, "a result file"),
         (oti.catalog.read_config, "a configuration"),
-        (oti.Calibration.load, "a file"),
+        (oti.Calibration.load, "a calibration"),
     ):
         with pytest.raises(ValueError, match=f"is a folder, not {kind}"):
             door(tmp_path)

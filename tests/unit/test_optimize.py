@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from torusimaging.inference.laplace import inverse_root, laplace_factor
+from torusimaging.inference.laplace import inverse_root, laplace_factor, weigh_normal
 from torusimaging.inference.optimize import (
     CONVERGED,
     MAX_STEPS,
@@ -127,3 +127,10 @@ def test_curvature_of_parameters_of_any_scale():
 def test_curvature_that_is_not_positive(curvature):
     with pytest.raises(ValueError, match="not positive in every direction"):
         inverse_root(np.array(curvature))
+
+
+def test_draws_next_to_none_of_which_have_weight_are_not_trusted():
+    """A density far narrower than its normal approximation leaves no tail of weights to fit."""
+    found = weigh_normal(lambda w, scale: -scale * jnp.sum(jnp.abs(w)), jnp.array(1e8), 4, 500, 0)
+    assert found.pareto_k == np.inf and np.isfinite(found.ln_weights).all()
+    assert found.ess < 5

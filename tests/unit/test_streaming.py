@@ -124,7 +124,7 @@ def test_a_cluster_that_loses_a_worker(stars, folder):
     arguments = (paths, BINS, ["z", "vz", "mgfe", "mgfe_err"], slow)
     options = {"s": 0.05, "rows": 250}
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     )
     with cluster, Client(cluster) as client:
         pids = list(client.run(os.getpid).values())

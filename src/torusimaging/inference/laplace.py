@@ -110,8 +110,12 @@ def _smooth(ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         # The posterior is normal itself: the weights have no tail.
         return ratio, np.full(ratio.size, -np.log(ratio.size)), -np.inf
     # It takes minus the ln ratio, as leave-one-out cross-validation has it.
-    ln_weights, k = array_stats.psislw(ratio.max() - ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ln_weights, k = array_stats.psislw(ratio.max() - ratio)
     ln_weights = np.asarray(ln_weights)
+    if np.isnan(k) or not np.isfinite(ln_weights).all():
+        # Nearly every draw has no weight: there is no tail to fit, and nothing to trust.
+        ln_weights, k = ratio, np.inf
     return ratio, ln_weights - np.logaddexp.reduce(ln_weights), float(k)
 
 
