@@ -85,7 +85,9 @@ def test_what_fails_leaves_the_old_file(tmp_path, kind):
         Path(name).write_text("ne")
         raise kind
 
-    with pytest.raises(type(kind), match="map.csv cannot be written: No space" if kind.args else None):
+    with pytest.raises(
+        type(kind), match="map.csv cannot be written: No space" if kind.args else None
+    ):
         write_complete(path, write)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 

@@ -14,6 +14,9 @@ MISSING = (
     *(-99999.0, -999999.0, 999999.0),
 )
 
+# How many times all other numbers a mark must be to be one among numbers of unknown kind.
+FAR = 3.0
+
 
 def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[np.bool_]:
     """Where `values` are masked or one of `marks`, a boolean array of their shape.
@@ -41,6 +44,19 @@ def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[n
     far = (values <= -least) | (values >= least)
     missing[far] |= np.isin(values[far], _as_held(own, values.dtype))
     return missing
+
+
+def stands_out(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[np.bool_]:
+    """Where plain numbers are one of `marks` that is more than `FAR` times as large as all others.
+
+    Among others as large, as heights in pc, -999 is a value like any other.
+    """
+    marked = is_missing(values, marks)
+    if marked.any():
+        size = np.abs(np.asarray(values, dtype=float))
+        others = size[~marked & np.isfinite(size)]
+        marked &= ~(size <= FAR * np.max(others, initial=0.0))
+    return marked
 
 
 def _as_held(marks: NDArray, dtype: np.dtype) -> NDArray:

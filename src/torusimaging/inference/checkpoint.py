@@ -34,9 +34,9 @@ class Checkpoint:
         self.folder = Path(folder)
         if resume and not self.folder.is_dir():
             raise ValueError(f"checkpoint {self.folder} holds no run to resume.")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"checkpoint must be a folder, but {self.folder} is a file.")
         try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ValueError(f"checkpoint must be a folder, but {self.folder} is a file.")
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = Lock(self.folder / LOCK)
         except BlockingIOError:
