@@ -75,7 +75,7 @@ def get_binned_label(
 
     Stars with a NaN, masked or infinite pos, vel, label or error are left out and counted in
     ``n_not_finite``, and so are those whose label or error is a survey's mark of a missing value,
-    such as -9999 or -9999.99, unless other labels (errors) are at least a third as large.  The
+    such as -9999 or -9999.99, farther from the other labels (errors) than these are apart.  The
     error of a star without a label is not looked at; an error of zero means that only s scatters
     the label.  Labels with a unit, other than dex, give ``label``, ``label_err`` and ``s`` in it.
 

@@ -14,9 +14,6 @@ MISSING = (
     *(-99999.0, -999999.0, 999999.0),
 )
 
-# How many times all other numbers a mark must be to be one among numbers of unknown kind.
-FAR = 3.0
-
 
 def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[np.bool_]:
     """Where `values` are masked or one of `marks`, a boolean array of their shape.
@@ -47,16 +44,21 @@ def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[n
 
 
 def stands_out(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[np.bool_]:
-    """Where plain numbers are one of `marks` that is more than `FAR` times as large as all others.
+    """Where plain numbers are masked or a mark farther from all others than these are apart.
 
-    Among others as large, as heights in pc, -999 is a value like any other.
+    Among others as far apart, as heights in pc, -999 is a number like any other.
     """
-    marked = is_missing(values, marks)
-    if marked.any():
-        size = np.abs(np.asarray(values, dtype=float))
-        others = size[~marked & np.isfinite(size)]
-        marked &= ~(size <= FAR * np.max(others, initial=0.0))
-    return marked
+    found = is_missing(values, marks)
+    if not found.any():
+        return found
+    masked, x = np.ma.getmaskarray(values), np.asarray(values, dtype=float)
+    others = np.isfinite(x) & ~found
+    for mark in sorted(set(x[found & ~masked].tolist()), key=abs):
+        good, same = x[others], (x == mark) & ~masked
+        if good.size and abs(mark - np.clip(mark, good.min(), good.max())) <= np.ptp(good):
+            others |= same
+            found &= ~same
+    return found
 
 
 def _as_held(marks: NDArray, dtype: np.dtype) -> NDArray:

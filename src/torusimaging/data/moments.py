@@ -112,11 +112,11 @@ def local_scatter(groups: Groups, s: float, width: float = 3.0) -> np.ndarray:
     slopes = _LocalSlopes(groups, s, width)
     low, high = _range_of(slopes)
     middle, half = 0.5 * (high + low), 0.5 * (high - low)
-    terms = 12 + int(8 * half)
+    # In ln s^2 the likelihood is analytic within pi of the real axis: the series converges.
+    terms = 2 + int(np.log(1e6 / PRECISION) / np.arcsinh(np.pi / half))
     while terms <= MAX_TERMS:
         nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
         values = np.array([slopes(middle + half * x).ravel() for x in nodes])
-        # Within pi of the real axis the likelihood is analytic in ln s^2: the series converges.
         series = chebyshev.chebvander(nodes, terms - 1).T @ values * (2 / terms)
         series[0] /= 2
         if np.abs(series[-2:]).max() < PRECISION:
@@ -140,23 +140,23 @@ class _LocalSlopes:
         n, mean, square, variance = (
             np.broadcast_to(a, groups.count.shape)[self.used] for a in groups
         )
-        there = n > 0
-        self.pixel = np.nonzero(there)[0]
-        self.first = np.searchsorted(self.pixel, np.arange(len(n)))
-        self.n, self.mean = n[there], mean[there] / s
-        self.square, self.variance = square[there] / s**2, variance[there] / s**2
+        # Less their pixel's plain mean, labels have squares that do not cancel.
+        mean = np.where(n > 0, mean - (n * mean).sum(-1, keepdims=True) / n.sum(-1)[:, None], 0) / s
+        self.variance = variance / s**2
+        self.n, self.sum, self.squares = n, n * mean, square / s**2 + n * mean**2
         self.prior = PRIOR_STARS / (4 * np.pi * width**2)
         self.stars = self._around(stars[self.used] - 1) + self.prior
 
     def __call__(self, t: float) -> np.ndarray:
         s2 = np.exp(t)
         w = 1.0 / (s2 + self.variance)
-        nw = self.n * w
-        total = np.add.reduceat(nw, self.first)
-        mu = np.add.reduceat(nw * self.mean, self.first) / total
-        squares = self.square + self.n * (self.mean - mu[self.pixel]) ** 2
-        slope = np.add.reduceat(w * (w * squares - self.n), self.first)
-        slope += np.add.reduceat(nw * w, self.first) / total
+        w2 = w * w
+        weight, first = (np.einsum("pc,pc->p", w, x) for x in (self.n, self.sum))
+        info, second, third = (
+            np.einsum("pc,pc->p", w2, x) for x in (self.n, self.sum, self.squares)
+        )
+        mu = first / weight
+        slope = third - 2 * mu * second + (mu * mu + 1.0 / weight) * info - weight
         return s2 * (self._around(slope) + self.prior * (1.0 - s2)) / self.stars
 
     def _around(self, values: np.ndarray) -> np.ndarray:
