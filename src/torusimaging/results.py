@@ -21,6 +21,7 @@ from .models.gradient import doubts
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked
 from .rounding import RoundedTable
+from .units import label_unit
 
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
@@ -42,7 +43,8 @@ class Fit:
 
     Attributes: ``model``, ``data`` (the usable pixels, with units), ``bounds``, ``start`` and
     ``params`` (before and at the optimum), ``optimizer`` (its state), ``samples`` and ``state``
-    (None before sampling), ``frame`` (the frame of pos and vel, in words) and ``settings``.
+    (None before sampling), ``frame`` (the frame of pos and vel, in words), ``settings`` and
+    ``label_unit`` (of the data's plain labels and errors; None where they have none).
     """
 
     model: OrbitModel
@@ -55,6 +57,14 @@ class Fit:
     state: SampleState | LaplaceState | None = None
     frame: str = "not stated"
     settings: dict | None = None
+    label_unit: u.UnitBase | None = None
+
+    @property
+    def binned(self) -> dict:
+        """The usable pixels as a map, labels and errors in their unit."""
+        if self.label_unit is None:
+            return self.data
+        return self.data | {k: self.data[k] * self.label_unit for k in ("label", "label_err")}
 
     def sample(self, seed: int = 0, *, num_warmup: int = 500, num_steps: int = 1000, **options):
         """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
@@ -384,7 +394,17 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
         data |= dict(zip(MEANS, means, strict=True))
     made, bounds, start = MODELS[model].auto_init(data, **options)
     result: OptimizeResult = made.optimize(start, bounds=bounds, **data)
-    return Fit(made, data, bounds, start, result.params, result.state, frame=frame, settings={})
+    return Fit(
+        made,
+        data,
+        bounds,
+        start,
+        result.params,
+        result.state,
+        frame=frame,
+        settings={},
+        label_unit=label_unit(bdata["label"]),
+    )
 
 
 def load(path: str | os.PathLike) -> Fit:

@@ -19,6 +19,7 @@ from .models.pixels import MEANS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
 from .reading import as_path, existing_file
+from .units import stated_unit, unit_words
 from .writing import in_use, write_complete
 
 FORMAT = "torusimaging fit 2"
@@ -103,11 +104,13 @@ def _to_tree(fit) -> xr.DataTree:
         "optimizer": json.dumps(fit.optimizer._asdict()),
         "settings": json.dumps(fit.settings or {}),
         "frame": fit.frame,
+        "label_unit": unit_words(fit.label_unit),
         "data_digest": data_digest(fit.data),
         "versions": json.dumps(
             {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
         ),
     }
+    units = {} if fit.label_unit is None else {"units": unit_words(fit.label_unit)}
     groups = {
         "/": xr.Dataset(attrs=attributes),
         "/optimum": xr.Dataset(
@@ -123,7 +126,7 @@ def _to_tree(fit) -> xr.DataTree:
             coords={"parameter": layout.names()},
         ),
         "/observed_data": xr.Dataset(
-            {k: (("pixel",), fit.data[k]) for k in ("label", "label_err")}
+            {k: (("pixel",), fit.data[k], units) for k in ("label", "label_err")}
         ),
         "/constant_data": xr.Dataset(
             {
@@ -191,6 +194,7 @@ def _from_tree(tree: xr.DataTree) -> dict:
         state=state,
         frame=tree.attrs["frame"],
         settings=json.loads(tree.attrs["settings"]),
+        label_unit=stated_unit(tree.attrs.get("label_unit", "")),
     )
 
 

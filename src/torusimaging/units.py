@@ -24,13 +24,16 @@ def internal(x, unit: u.UnitBase, name: str, allow_plain: bool = False) -> np.nd
         if allow_plain:
             return plain(x, name)
         raise UnitError(f"{name} has no unit: attach one, for example {name} * u.Unit('{unit}').")
+    if x.dtype.kind not in "iufb":
+        raise ValueError(f"{name} must be real numbers, but holds {x.dtype}.")
     if hasattr(x, "mask"):
         x = x.filled(np.nan)
     try:
         return np.asarray(x.to_value(unit), dtype=float)
     except u.UnitConversionError:
+        wanted = f"a unit like {unit}" if str(unit) else "no unit"
         raise UnitError(
-            f"{name} must have a unit like {unit}, but {x.unit or 'no unit'} was given."
+            f"{name} must have {wanted}, but {str(x.unit) or 'no unit'} was given."
         ) from None
 
 
@@ -129,6 +132,23 @@ def stated_unit(text: str | u.UnitBase | None) -> u.UnitBase | None:
         except (ValueError, TypeError):
             continue
     return u.UnrecognizedUnit(text)
+
+
+def label_unit(label) -> u.UnitBase | None:
+    """The unit of a label, or a unit itself, that its map keeps: none for plain numbers.
+
+    Abundances in dex are plain numbers, as everywhere.
+    """
+    unit = label if isinstance(label, u.UnitBase) else getattr(label, "unit", None)
+    return None if unit in (None, u.dimensionless_unscaled, u.dex) else unit
+
+
+def unit_words(unit: u.UnitBase | None) -> str:
+    """A unit in words that lead back to it, a user's own in terms of others; none for None."""
+    if unit is None:
+        return ""
+    text = str(unit)
+    return text if stated_unit(text) == unit else str(unit.decompose())
 
 
 def _is_unknown(unit: u.UnitBase) -> bool:

@@ -201,11 +201,89 @@ def test_empty_pixels_are_nan(stars):
         ({"bins": BINS | {"pos": [1] * u.kpc}}, "at least two edges"),
         ({"units": [u.kpc]}, "units must be a unit system"),
         ({"units": "galactic"}, "units must be a unit system"),
+        ({"s": True}, "s must be a number of at least 0"),
+        ({"s": 0.1 * u.Gyr}, "s must have no unit"),
+        ({"s": 1e200}, "s must be 0 or from 1e-70"),
+        ({"label": 1e200 * np.arange(4000)}, "label must be 0 or from 1e-70 to 1e.70 in size"),
+        ({"label": np.arange(4000) * 1e-200}, "label must be 0 or from 1e-70 to 1e.70 in size"),
+        ({"label_err": np.geomspace(1e-3, 1e200, 4000)}, "label_err must be 0 or from 1e-70"),
+        ({"label": np.zeros(4000, complex)}, "label must hold real numbers"),
+        ({"label": ["a"] * 4000}, "label must hold real numbers"),
+        ({"label": None}, "label must hold real numbers"),
+        ({"pos": [0 * u.kpc] * 4000}, "pos has no unit"),
+        ({"pos": np.zeros(4000, complex) * u.kpc}, "pos must be real numbers"),
+        ({"bins": BINS | {"pos": [-1e308, 1e308] * u.kpc}}, r"bins\['pos'\] must be 0 or from"),
+        ({"bins": BINS | {"pos": [0, 1j] * u.kpc}}, r"bins\['pos'\] must be real numbers"),
+        (
+            {"bins": {k: np.linspace(0, 1, 4000) * x.unit for k, x in BINS.items()}},
+            "at most 10,000",
+        ),
     ],
 )
 def test_bad_input(stars, change, message):
     with pytest.raises(ValueError, match=message):
         oti.data.get_binned_label(**({"bins": BINS} | stars | change))
+
+
+def test_a_star_without_a_label_is_missing_whatever_its_error(stars):
+    """The mark of either is what a survey writes: NaN, a mask and the marks are one thing."""
+    keep = np.arange(4000) >= 6
+    want = oti.data.get_binned_label(**{k: x[keep] for k, x in stars.items()}, bins=BINS)
+    label, err = stars["label"].copy(), stars["label_err"].copy()
+    label[:4], err[:6] = [-9999, np.nan, -9999.99, np.inf], [-9999, -9999, -1, -5, -9999, -999.99]
+    masked = np.ma.array(stars["label"], mask=~keep), np.where(keep, err, -1)
+    for y, sigma in ((label, err), masked):
+        out = oti.data.get_binned_label(**(stars | {"label": y, "label_err": sigma}), bins=BINS)
+        assert out["n_not_finite"] == 6 and out["n_stars"] == 4000
+        np.testing.assert_array_equal(out["label"], want["label"])
+        np.testing.assert_array_equal(out["label_err"], want["label_err"])
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_marks_are_compared_in_the_labels_own_precision(stars, kind):
+    label = stars["label"].astype(kind)
+    label[:3] = -9999.99, -999.99, -9999
+    out = oti.data.get_binned_label(**(stars | {"label": label}), bins=BINS)
+    assert out["n_not_finite"] == 3 and np.nanmin(out["label"]) > -1
+
+
+def test_a_mark_among_labels_as_large_is_a_label(stars):
+    """Velocities as a label: -999 km/s is one of them."""
+    label, err = 5000 * stars["label"], 5000 * stars["label_err"]
+    label[0] = -999
+    out = oti.data.get_binned_label(**(stars | {"label": label, "label_err": err}), bins=BINS)
+    assert out["n_not_finite"] == 0
+
+
+def test_single_precision_and_whole_numbers_are_taken_as_they_are(stars):
+    single = {k: x.astype("f4") for k, x in stars.items()}
+    out, want = (oti.data.get_binned_label(**x, bins=BINS) for x in (single, stars))
+    assert out["label"].dtype == float and abs(out["s"] / want["s"] - 1) < 1e-4
+    whole = oti.data.get_binned_label(
+        stars["pos"], stars["vel"], np.arange(4000), BINS, label_err=np.int64(3)
+    )
+    assert whole["n_not_finite"] == 0 and np.nanmax(whole["label"]) < 4000
+
+
+@pytest.mark.parametrize("s", [None, "local", 70 * u.Myr, 0.07])
+def test_a_label_keeps_its_unit(stars, s):
+    plain = oti.data.get_binned_label(
+        **stars, bins=BINS, s=0.07 if s is not None and s != "local" else s
+    )
+    ages = stars | {"label": stars["label"] * u.Gyr, "label_err": 1e3 * stars["label_err"] * u.Myr}
+    out = oti.data.get_binned_label(**ages, bins=BINS, s=s)
+    for name in ("label", "label_err", "s"):
+        assert out[name].unit == u.Gyr
+        np.testing.assert_allclose(out[name].value, plain[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [u.dimensionless_unscaled, u.dex])
+def test_abundances_are_plain_numbers(stars, unit):
+    units = stars | {k: stars[k] * unit for k in ("label", "label_err")}
+    out, plain = (oti.data.get_binned_label(**x, bins=BINS) for x in (units, stars))
+    for name in ("label", "label_err", "s"):
+        assert not isinstance(out[name], u.Quantity)
+        np.testing.assert_array_equal(out[name], plain[name])
 
 
 def test_lonely_stars_cannot_tell_the_scatter(stars):

@@ -225,6 +225,17 @@ def test_marks_of_missing_values_are_missing(tmp_path):
     assert catalog.load(config(path, missing=[-999])).flow["mg_fe measured"].removed == 0
 
 
+def test_a_labels_unit_stays_with_the_map(tmp_path):
+    table, path = stars(), tmp_path / "stars.fits"
+    table["mg_fe"].unit, table["mg_fe_err"].unit = u.Gyr, u.Gyr
+    table.write(path)
+    sample = catalog.load(config(path))
+    assert sample.binned["label"].unit == sample.binned["s"].unit == u.Gyr
+    assert "scatter of mg_fe" in sample.describe() and "Gyr" in sample.describe()
+    written = oti.data.write_map(sample.binned, tmp_path / "map.csv", "mg_fe")
+    assert oti.data.read_map(written)["label"].unit == u.Gyr
+
+
 def test_units_that_are_not_understood_or_not_there(tmp_path):
     table, path = stars(), tmp_path / "stars.fits"
     table.write(path)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import astropy.units as u
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -44,6 +45,27 @@ def test_round_trip(fit, tmp_path):
     assert back.chi2_per_pixel == fit.chi2_per_pixel
     # Only the file itself is left in the folder.
     assert [p.name for p in tmp_path.iterdir()] == ["fit.nc"]
+
+
+def test_a_labels_unit_stays_with_the_fit(fit, tmp_path):
+    """Models see plain numbers; the fit, its file and its figures know what of."""
+    ages = fit.data | {k: fit.data[k] * 1e3 * u.Myr for k in ("label", "label_err")}
+    ages["label"] = ages["label"].to(u.Gyr)
+    made = oti.fit_map(ages, model="spline", label_knots=3, e_knots={2: 3})
+    assert made.label_unit == u.Gyr and fit.label_unit is None
+    for name in ("label", "label_err"):
+        np.testing.assert_allclose(made.data[name], fit.data[name], rtol=1e-12)
+        assert made.binned[name].unit == u.Gyr
+    assert fit.binned is fit.data
+    back = oti.load(made.save(tmp_path / "fit.nc"))
+    assert back.label_unit == u.Gyr and oti.load(fit.save(tmp_path / "b.nc")).label_unit is None
+    np.testing.assert_array_equal(back.data["label"], made.data["label"])
+    figure, _ = oti.plot.plot_data_models_residual(back.binned, back.model, back.params)
+    assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["mean label [Gyr]", "data - model [Gyr]"]
+    with_draws = replace(fit, label_unit=u.Gyr)
+    assert with_draws.plot_posterior_predictive(5)[1][0].get_ylabel() == "mean label [Gyr]"
+    assert fit.plot_posterior_predictive(5)[1][0].get_ylabel() == "mean label"
+    plt.close("all")
 
 
 def test_draws_of_one_parameter(fit):

@@ -199,7 +199,12 @@ def test_labels_in_other_units_are_converted(stars, tmp_path):
         part["mgfe"] = (part["mgfe"] * u.Gyr).to(unit)
         part["mgfe_err"] = (part["mgfe_err"] * u.Gyr).to(other)
         write_table(tmp_path / f"{i}.parquet", part)
-    assert_same(oti.data.bin_files(tmp_path, BINS, COLUMNS), in_memory(stars), 1e-10)
+    out = oti.data.bin_files(tmp_path, BINS, COLUMNS)
+    assert out["label"].unit == out["label_err"].unit == out["s"].unit == u.Gyr
+    plain = {name: out[name].value for name in ("label", "label_err", "s")}
+    assert_same(out | plain, in_memory(stars), 1e-10)
+    notes = " ".join(out["files"].notes)
+    assert "1.parquet: 'mgfe' was converted from Myr; in" in notes and "it is in Gyr" in notes
     write_table(tmp_path / "2.parquet", part | {"mgfe_err": part["mgfe_err"].value * u.kpc})
     with pytest.raises(UnitError, match="'mgfe_err' of .*2.parquet must have a unit like Gyr"):
         oti.data.bin_files(tmp_path, BINS, COLUMNS)
@@ -223,6 +228,101 @@ def test_a_file_that_changes_between_passes_is_refused(folder, tmp_path):
 def test_marks_of_missing_labels(stars):
     label = np.where(np.isnan(stars["mgfe"]), -9999.0, stars["mgfe"])
     assert_same(in_memory(stars | {"mgfe": label}), in_memory(stars), 0)
+
+
+def test_marks_of_missing_labels_and_errors_in_files(stars, tmp_path):
+    """As in memory; in single precision -9999.99 is another number than in double."""
+    marked = {k: x.astype("f4") for k, x in stars.items()}
+    marked["mgfe"][:4], marked["mgfe_err"][2:6] = -9999.99, -9999
+    marked["mgfe_err"][0] = -1
+    columns = marked | {"z": stars["z"] * u.kpc, "vz": stars["vz"] * u.km / u.s}
+    path = write_table(tmp_path / "a.parquet", columns)
+    want = in_memory({k: x[6:] for k, x in marked.items()})
+    out = oti.data.bin_files(path, BINS, COLUMNS)
+    missing = int(np.isnan(marked["mgfe"][6:]).sum()) + 6
+    assert out["n_not_finite"] == missing == want["n_not_finite"] + 6
+    np.testing.assert_allclose(out["label"], want["label"], rtol=1e-5, atol=1e-6)
+    found = oti.data.bin_files(
+        path, BINS, list(COLUMNS.values()),
+        lambda x: (x["z"] * u.kpc, x["vz"] * u.km / u.s, x["mgfe"], x["mgfe_err"]),
+    )  # fmt: skip
+    assert found["n_not_finite"] == missing
+    with pytest.raises(
+        TableError, match="label_err must not be negative.* the numbers that `missi"
+    ):
+        oti.data.bin_files(path, BINS, COLUMNS, missing=[-9999.99])
+    other = oti.data.bin_files(path, BINS, COLUMNS, missing=[-9999.99, -9999, -1])
+    assert other["n_not_finite"] == missing
+    for bad in ("none", [None], {}):
+        with pytest.raises(ValueError, match="missing must be numbers"):
+            oti.data.bin_files(path, BINS, COLUMNS, missing=bad)
+
+
+def test_a_label_that_is_a_mark_may_be_one(stars, tmp_path):
+    ages = stars | {"mgfe": 5000 * stars["mgfe"], "mgfe_err": 5000 * stars["mgfe_err"]}
+    ages["mgfe"][1] = -999
+    columns = ages | {"z": stars["z"] * u.kpc, "vz": stars["vz"] * u.km / u.s}
+    path = write_table(tmp_path / "a.parquet", columns)
+    n = in_memory(ages)["n_not_finite"]
+    assert oti.data.bin_files(path, BINS, COLUMNS, missing=())["n_not_finite"] == n
+    assert oti.data.bin_files(path, BINS, COLUMNS)["n_not_finite"] == n + 1
+
+
+def test_one_files_label_has_a_unit_and_anothers_none(folder, stars, tmp_path):
+    """Which unit a plain number has is not guessed."""
+    columns = {k: x[:50] for k, x in stars.items()}
+    columns |= {"z": columns["z"] * u.kpc, "vz": columns["vz"] * u.km / u.s}
+    write_table(tmp_path / "a.parquet", columns)
+    write_table(tmp_path / "b.parquet", columns | {"mgfe": columns["mgfe"] * u.Gyr})
+    for paths, other in (("ab", "no unit, .* but has Gyr"), ("ba", "a unit like Gyr, .* has none")):
+        with pytest.raises(UnitError, match=f"'mgfe' of .* must have {other}: give column_units"):
+            oti.data.bin_files([tmp_path / f"{x}.parquet" for x in paths], BINS, COLUMNS)
+    units = {"mgfe": u.Gyr}
+    out = oti.data.bin_files(tmp_path, BINS, COLUMNS, column_units=units)
+    assert out["label"].unit == u.Gyr and out["files"].notes == []
+    write_table(tmp_path / "b.parquet", columns | {"mgfe": columns["mgfe"] * u.dex})
+    assert not isinstance(oti.data.bin_files(tmp_path, BINS, COLUMNS)["label"], u.Quantity)
+    notes = oti.data.bin_files(folder, BINS, COLUMNS)["files"].notes
+    assert len(notes) == 2 and "part-2.parquet: 'z' was converted from pc; in" in notes[0]
+
+
+def test_an_error_without_a_unit_has_its_labels(stars, tmp_path):
+    ages = {k: x[:3000] for k, x in stars.items()}
+    columns = ages | {"z": ages["z"] * u.kpc, "vz": ages["vz"] * u.km / u.s}
+    write_table(
+        tmp_path / "a.parquet",
+        {k: x[:9] for k, x in columns.items()} | {"mgfe": ages["mgfe"][:9] * u.Gyr},
+    )
+    rest = {k: x[9:] for k, x in columns.items()}
+    rest |= {"mgfe": 1e3 * rest["mgfe"] * u.Myr, "mgfe_err": 1e3 * rest["mgfe_err"]}
+    write_table(tmp_path / "b.parquet", rest)
+    out, want = oti.data.bin_files(tmp_path, BINS, COLUMNS), in_memory(ages)
+    np.testing.assert_allclose(out["label_err"].to_value(u.Gyr), want["label_err"], rtol=1e-10)
+
+
+def test_units_out_of_a_transform_are_one(folder):
+    def ages(read):
+        unit = u.Gyr if read["z"].size > 1 else u.Myr
+        place = read["z"] * u.kpc, read["vz"] * u.km / u.s
+        return *place, read["mgfe"] * unit, read["mgfe_err"] * unit
+
+    with pytest.raises(ValueError, match="label must have one unit for all stars, but has Gyr and"):
+        oti.data.bin_files(folder, BINS, list(COLUMNS.values()), ages, rows=10**6, s=0.05)
+
+
+@pytest.mark.parametrize("kind", ["copy", "symbolic link", "hard link", "list"])
+def test_a_file_that_is_there_twice_is_refused(folder, tmp_path, kind):
+    path, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    path.write_bytes((folder / "part-0.parquet").read_bytes())
+    if kind == "copy":
+        other.write_bytes(path.read_bytes())
+    elif kind == "symbolic link":
+        other.symlink_to(path)
+    elif kind == "hard link":
+        os.link(path, other)
+    paths = [path, tmp_path / "." / "a.parquet"] if kind == "list" else tmp_path
+    with pytest.raises(ValueError, match=r"[ab].parquet is .*: its stars would count twice"):
+        oti.data.bin_files(paths, BINS, COLUMNS)
 
 
 def test_bad_input(folder, tmp_path):

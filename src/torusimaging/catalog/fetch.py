@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from ..data.fitsfile import check_whole
 from ..data.formats import TableError
-from ..writing import in_use
+from ..writing import in_use, put
 from .presets import PRESETS
 
 SDSS = "https://data.sdss.org/sas"
@@ -203,7 +203,7 @@ class _Resume:
             self.part.unlink()
             self.tag.unlink(missing_ok=True)
             raise ConnectionError("what arrived is no whole FITS file.") from None
-        os.replace(self.part, output_file)
+        put(self.part, output_file)
         self.tag.unlink(missing_ok=True)
 
     def _keep_tag(self, headers: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from ..data.binning import get_binned_label
-from ..units import UnitError
+from ..units import UnitError, label_unit
 from .config import Config, read_config
 from .doubts import doubts
 from .errors import VerticalErrors, correlation_names, vertical_errors
@@ -154,7 +154,9 @@ def load(
     progress("binning")
     label, label_err = (None if c is None else as_floats(stars.columns, c) for c in config.label)
     stars.flow.remarks += doubts(stars, places, config.label, config.preset.unique)
-    binned = _binned(config, stars.flow, places, label, label_err)
+    unit = label_unit(stars.units.get(config.label[0]))
+    measured_labels = (x if x is None or unit is None else x * unit for x in (label, label_err))
+    binned = _binned(config, stars.flow, places, *measured_labels)
     return Sample(stars, places, errors, label, label_err, binned, config)
 
 

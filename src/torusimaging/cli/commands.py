@@ -129,7 +129,7 @@ def sample(options, progress) -> int:
     with in_use(folder):
         with _resumable(path, folder):
             fit = _draw(fit, options, progress, _checkpoint_of(path), options.resume)
-            code = _report(fit, progress, folder, fit.data, None)
+            code = _report(fit, progress, folder, fit.binned, None)
         _clean(path, folder)
     return code
 

@@ -48,7 +48,7 @@ def get_binned_label(
     moment: str = "mean",
     label_err=None,
     units=None,
-    s: float | str | None = None,
+    s: float | u.Quantity | str | None = None,
     s_N_thresh: int | None = None,
 ) -> dict:
     r"""Mean label of the stars in pixels of the phase plane, and its error.
@@ -63,16 +63,21 @@ def get_binned_label(
     Parameters
     ----------
     pos, vel : quantities (length, speed), shape (n_stars,)
-    label, label_err : arrays of the same shape; ``label_err=None`` means no measurement error
+    label, label_err : arrays of the same shape, or quantities; ``label_err=None`` means no
+        measurement error
     bins : ``{"pos": edges, "vel": edges}``, increasing, with units; pixels hold their lower edge
     moment : "mean"
     units : unit system of the output, for example gala's ``galactic``; default: the bins' own
-    s : the intrinsic scatter in the label's unit; None: estimated from all stars of the map by
-        restricted maximum likelihood, one value; "local": the same around each pixel
+    s : the intrinsic scatter, a number in the label's unit or a quantity; None: estimated from all
+        stars of the map by restricted maximum likelihood, one value; "local": the same around each
+        pixel
     s_N_thresh : accepted for existing scripts, without effect: no star is left out of s
 
-    Stars with a NaN or infinite pos, vel, label or error, or a label of -9999 or -999, are left out
-    and counted in ``n_not_finite``; an error of zero means that only s scatters the label.
+    Stars with a NaN, masked or infinite pos, vel, label or error are left out and counted in
+    ``n_not_finite``, and so are those whose label or error is a survey's mark of a missing value,
+    such as -9999 or -9999.99, farther from the other labels (errors) than these are apart.  The
+    error of a star without a label is not looked at; an error of zero means that only s scatters
+    the label.  Labels with a unit, other than dex, give ``label``, ``label_err`` and ``s`` in it.
 
     Returns a dictionary: ``pos``, ``vel`` (pixel centres, shape (n_pos, n_vel)), ``counts``,
     ``label``, ``label_err``, ``pos_mean``, ``vel_mean`` (the stars' mean place with the same
@@ -83,16 +88,16 @@ def get_binned_label(
     the centre by (d^2 / 12) d ln n / d pos: fits compare the label with the model there.
 
     Raises `UnitError` for missing or wrong units and ``ValueError`` for edges that do not
-    increase, arrays of unequal length, negative errors or scatter, labels that are all NaN, no
-    star inside the bins, and a scatter that no pixel with two stars can tell.
+    increase, arrays of unequal length, negative errors or scatter, labels that are all NaN or of a
+    size whose squares are no numbers, no star inside the bins, and a scatter that no pixel with two
+    stars can tell.
     """
     if moment != "mean":
         raise ValueError(f"moment must be 'mean', but {moment!r} was given.")
     check_scatter(s)
     plane = Plane.of(bins, units)
     p, v = plane.places(pos, vel)
-    y, sigma = labels_of(label, label_err, p.size)
-    stars = Stars.of(p, v, y, sigma)
+    stars = Stars.of(p, v, *labels_of(label, label_err, p.size))
     parts = min(2, os.cpu_count() or 1) if p.size > PARALLEL else 1
     with ThreadPoolExecutor(parts) as pool:
         return plane.describe(make_map(_over_parts(stars, parts, pool), plane.axes, s))
@@ -104,7 +109,8 @@ def _over_parts(stars: Stars, parts: int, pool: ThreadPoolExecutor) -> Callable:
     chunks = []
     for k, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
         columns = (None if x is None else x[a:b] for x in stars[:4])
-        chunks.append(Stars(*columns, n_not_finite=stars.n_not_finite if k == 0 else 0))
+        bad = stars.n_not_finite if k == 0 else 0
+        chunks.append(Stars(*columns, n_not_finite=bad, unit=stars.unit))
 
     def passes(function):
         first, *rest = pool.map(function, chunks)

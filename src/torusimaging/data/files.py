@@ -1,5 +1,6 @@
 """Table files by name: opened, found in folders, written."""
 
+import filecmp
 import glob
 import json
 import os
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reading import as_path, existing_file
-from ..units import stated_unit
+from ..units import unit_words
 from ..writing import write_complete
 from .arrow import ParquetFile, pyarrow_part
 from .csvfile import CsvFile
@@ -32,6 +33,7 @@ ENDINGS = {
     ".votable": "votable",
     ".xml": "votable",
 }
+ENDS = 1 << 14  # bytes of a file's ends that are compared
 
 
 def open_table(path: str | os.PathLike, hdu: int | str | None = None) -> TableFile:
@@ -98,7 +100,35 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
         if place in seen:
             raise ValueError(f"{path} is given twice: its stars would count twice.")
         seen.add(place)
+    _check_copies(found)
     return found
+
+
+def _check_copies(paths: list[Path]) -> None:
+    """Raise a ``ValueError`` for a file that has the content of another."""
+    # Nearly all files differ in size, and nearly all others where they begin or end.
+    alike: dict[int, list[Path]] = {}
+    for path in paths:
+        alike.setdefault(path.stat().st_size, []).append(path)
+    for size, group in alike.items():
+        ends: dict[tuple[bytes, bytes], list[Path]] = {}
+        for path in group if size > 0 and len(group) > 1 else ():
+            others = ends.setdefault(_ends(path), [])
+            for other in others:
+                if filecmp.cmp(path, other, shallow=False):
+                    raise ValueError(f"{path} is a copy of {other}: its stars would count twice.")
+            others.append(path)
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """A file's first and last bytes."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(ENDS)
+            file.seek(-min(ENDS, path.stat().st_size), os.SEEK_END)
+            return head, file.read(ENDS)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def write_table(
@@ -120,7 +150,7 @@ def write_table(
         mask = getattr(values, "mask", None)
         plain = native(np.asarray(getattr(values, "unmasked", values)))
         array = pa.array(plain, mask=None if mask is None else np.broadcast_to(mask, plain.shape))
-        unit = _unit_text(getattr(values, "unit", None))
+        unit = unit_words(getattr(values, "unit", None))
         fields.append(pa.field(name, array.type, metadata={UNIT: unit.encode()} if unit else None))
         arrays.append(array)
     words = {META: json.dumps(meta or {}).encode()}
@@ -128,14 +158,6 @@ def write_table(
     return write_complete(
         path, lambda name: parquet.write_table(table, name, write_page_checksum=True)
     )
-
-
-def _unit_text(unit: u.UnitBase | None) -> str:
-    """A unit in words that lead back to it; one of a user's own in terms of others."""
-    if unit is None:
-        return ""
-    text = str(unit)
-    return text if stated_unit(text) == unit else str(unit.decompose())
 
 
 def _kind(path: Path) -> str | None:

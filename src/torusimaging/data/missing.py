@@ -43,6 +43,24 @@ def is_missing(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[n
     return missing
 
 
+def stands_out(values: ArrayLike, marks: Sequence[float] = MISSING) -> NDArray[np.bool_]:
+    """Where plain numbers are masked or a mark farther from all others than these are apart.
+
+    Among others as far apart, as heights in pc, -999 is a number like any other.
+    """
+    found = is_missing(values, marks)
+    if not found.any():
+        return found
+    masked, x = np.ma.getmaskarray(values), np.asarray(values, dtype=float)
+    others = np.isfinite(x) & ~found
+    for mark in sorted(set(x[found & ~masked].tolist()), key=abs):
+        good, same = x[others], (x == mark) & ~masked
+        if good.size and abs(mark - np.clip(mark, good.min(), good.max())) <= np.ptp(good):
+            others |= same
+            found &= ~same
+    return found
+
+
 def _as_held(marks: NDArray, dtype: np.dtype) -> NDArray:
     """The numbers of type `dtype` that stand for `marks`."""
     if dtype.kind == "f":

@@ -17,6 +17,7 @@ that the cost of a step does not grow with the number of stars.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from scipy.ndimage import gaussian_filter
 
 MAX_STEPS = 200
@@ -24,6 +25,9 @@ TOLERANCE = 1e-10
 ROUNDING = 1e-14
 # Stars' worth of the global value mixed into a local one where there are few stars.
 PRIOR_STARS = 50.0
+# The least local value in units of the global one; the error of a slope of ln likelihood, which
+# falls by about 1 with ln s^2, and the terms of its series; the last step of ln s^2.
+LEAST, PRECISION, MAX_TERMS, SETTLED = 0.05, 1e-9, 1000, 1e-10
 
 
 class Groups(NamedTuple):
@@ -96,21 +100,105 @@ def global_scatter(groups: Groups) -> float:
 
 
 def local_scatter(groups: Groups, s: float, width: float = 3.0) -> np.ndarray:
-    """The scatter around each pixel: the same equation with sums over a Gaussian neighbourhood.
+    """The scatter around each pixel: the one value for which the sum of all pixels' restricted ln
+    likelihoods, with Gaussian weights around that pixel, is largest.
 
-    `width` is the neighbourhood's standard deviation in pixels, `s` the global value, to which
-    the estimate returns where there are few stars.  Shape (pos, vel).
+    `width` is the weights' standard deviation in pixels, `s` the global value, to which the
+    estimate returns where there are few stars; it is at least a twentieth of `s`.  Shape (pos,
+    vel).  Raises ``RuntimeError`` where the likelihood cannot be followed.
     """
     if s == 0:
         return np.zeros(groups.count.shape[:2])
-    s2 = np.full(groups.count.shape[:2], s**2)
-    unit = PRIOR_STARS / (4 * np.pi * width**2)
-    for _ in range(30):
-        top, info, _ = _terms(groups, s2)
-        prior = unit / (s**2) ** 2
-        smooth = [gaussian_filter(a, width, mode="constant") for a in (top, info)]
-        new = np.maximum((smooth[0] + prior * s**2) / (smooth[1] + prior), (0.05 * s) ** 2)
-        if np.max(np.abs(new / s2 - 1.0)) < 1e-6:
+    slopes = _LocalSlopes(groups, s, width)
+    low, high = _range_of(slopes)
+    middle, half = 0.5 * (high + low), 0.5 * (high - low)
+    # In ln s^2 the likelihood is analytic within pi of the real axis: the series converges.
+    terms = 2 + int(np.log(1e6 / PRECISION) / np.arcsinh(np.pi / half))
+    while terms <= MAX_TERMS:
+        nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
+        values = np.array([slopes(middle + half * x).ravel() for x in nodes])
+        series = chebyshev.chebvander(nodes, terms - 1).T @ values * (2 / terms)
+        series[0] /= 2
+        if np.abs(series[-2:]).max() < PRECISION:
+            return s * np.exp(0.5 * (middle + half * _largest(series))).reshape(slopes.shape)
+        terms *= 2
+    raise RuntimeError("the local estimate of s did not settle: give s, or leave it None.")
+
+
+class _LocalSlopes:
+    """d ln likelihood / d ln s^2 around each pixel as a function of ln s^2, shape (pos, vel).
+
+    In units of half the stars that count there, so that it falls by about 1 with ln s^2.  Labels
+    are in units of the global s.
+    """
+
+    def __init__(self, groups: Groups, s: float, width: float):
+        self.shape, self.width = groups.count.shape[:2], width
+        stars = groups.count.sum(axis=-1)
+        # A star alone in its pixel says nothing of s.
+        self.used = stars > 1
+        n, mean, square, variance = (
+            np.broadcast_to(a, groups.count.shape)[self.used] for a in groups
+        )
+        # Less their pixel's plain mean, labels have squares that do not cancel.
+        mean = np.where(n > 0, mean - (n * mean).sum(-1, keepdims=True) / n.sum(-1)[:, None], 0) / s
+        self.variance = variance / s**2
+        self.n, self.sum, self.squares = n, n * mean, square / s**2 + n * mean**2
+        self.prior = PRIOR_STARS / (4 * np.pi * width**2)
+        self.stars = self._around(stars[self.used] - 1) + self.prior
+
+    def __call__(self, t: float) -> np.ndarray:
+        s2 = np.exp(t)
+        w = 1.0 / (s2 + self.variance)
+        w2 = w * w
+        weight, first = (np.einsum("pc,pc->p", w, x) for x in (self.n, self.sum))
+        info, second, third = (
+            np.einsum("pc,pc->p", w2, x) for x in (self.n, self.sum, self.squares)
+        )
+        mu = first / weight
+        slope = third - 2 * mu * second + (mu * mu + 1.0 / weight) * info - weight
+        return s2 * (self._around(slope) + self.prior * (1.0 - s2)) / self.stars
+
+    def _around(self, values: np.ndarray) -> np.ndarray:
+        grid = np.zeros(self.shape)
+        grid[self.used] = values
+        return gaussian_filter(grid, self.width, mode="constant")
+
+
+def _range_of(slopes: _LocalSlopes) -> tuple[float, float]:
+    """A range of ln s^2 (in units of the global value) that holds every pixel's largest value."""
+    low, high, rising = 2 * np.log(LEAST), None, True
+    for t in np.arange(low, 700.0, np.log(4.0)):
+        slope = slopes(t)
+        rising = rising and bool(np.all(slope > 0))
+        low = t if rising else low
+        if np.any(slope >= 0):
+            high = None
+        elif high is None:
+            high = t
+        if high is not None and t > 1.0:
+            return low, high
+    raise RuntimeError("the local estimate of s has no upper bound: give s, or leave it None.")
+
+
+def _largest(series: np.ndarray) -> np.ndarray:
+    """Where in [-1, 1] functions are largest whose slopes have these Chebyshev series.
+
+    `series` has shape (terms, n); shape (n,).  A function that only falls is largest at -1.
+    """
+    t = np.linspace(-1, 1, 4 * len(series) + 1)
+    heights = chebyshev.chebvander(t, len(series)) @ chebyshev.chebint(series)
+    k = np.argmax(heights, axis=0)
+    x, low, high = t[k], t[np.maximum(k - 1, 0)], t[np.minimum(k + 1, t.size - 1)]
+    bends = chebyshev.chebder(series)
+    for _ in range(MAX_STEPS):
+        slope = chebyshev.chebval(x, series, tensor=False)
+        bend = chebyshev.chebval(x, bends, tensor=False)
+        low, high = np.where(slope > 0, x, low), np.where(slope > 0, high, x)
+        # Newton's step where it stays between the two, their middle elsewhere.
+        new = x - slope / np.where(bend < 0, bend, -1.0)
+        new = np.where((bend < 0) & (new >= low) & (new <= high), new, 0.5 * (low + high))
+        moved, x = np.abs(new - x).max(), new
+        if moved < SETTLED:
             break
-        s2 = new
-    return np.sqrt(s2)
+    return x

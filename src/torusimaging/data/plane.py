@@ -1,5 +1,6 @@
 """The phase plane that bins span: its units, pixels, and the checks at its door."""
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -8,12 +9,13 @@ import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
-from ..units import internal, plane_units, with_unit
+from ..units import internal, label_unit, plane_units, with_unit
 from .formats import filled
-from .sums import Axes, Map
+from .missing import is_missing, stands_out
+from .sums import Axes, Map, check_size
 
 SPEED = u.km / u.s
-MISSING = (-9999.0, -999.0)
+MOST_PIXELS = 10**7
 
 
 class Plane(NamedTuple):
@@ -40,8 +42,13 @@ class Plane(NamedTuple):
         for name, kind in (("pos", u.kpc), ("vel", SPEED)):
             given = with_unit(bins[name], f"bins['{name}']")
             internal(given, kind, f"bins['{name}']")
-            edges.append(_edges(given.value, name))
+            edges.append(_edges(internal(given, given.unit, name), name))
             own.append(given.unit)
+        n_pixels = (edges[0].size - 1) * (edges[1].size - 1)
+        if n_pixels > MOST_PIXELS:
+            raise ValueError(
+                f"bins must make at most {MOST_PIXELS:,} pixels, but make {n_pixels:,}."
+            )
         shown = (own[0], own[1]) if units is None else plane_units(units)
         return cls([_axis(x) for x in edges], edges, (own[0], own[1]), shown)
 
@@ -53,11 +60,9 @@ class Plane(NamedTuple):
         ):
             x = with_unit(x, name)
             # In the bins' unit a catalogue in that same unit is not copied.
-            internal(x[:0] if np.ndim(x) else x, kind, name)
-            value = (
-                np.ma.filled(x.to_value(unit), np.nan) if hasattr(x, "mask") else x.to_value(unit)
-            )
-            values.append(np.ascontiguousarray(np.ravel(np.asarray(value, dtype=float))))
+            internal(x[:0] if getattr(x, "ndim", 0) else x, kind, name)
+            value = x.filled(np.nan).to_value(unit) if hasattr(x, "mask") else x.to_value(unit)
+            values.append(np.ascontiguousarray(np.ravel(filled(value, name))))
         if values[0].size != values[1].size:
             raise ValueError(
                 "pos and vel must have equal length, but have "
@@ -78,26 +83,31 @@ class Plane(NamedTuple):
         means = [
             (x * unit).to(to) for x, unit, to in zip(made.places, self.own, self.shown, strict=True)
         ]
+        labels = {"label": made.label, "label_err": made.label_err, "s": made.s}
+        if (unit := made.census.units[0]) is not None:
+            labels = {name: values * unit for name, values in labels.items()}
         return self.grid() | {
             "counts": made.counts,
-            "label": made.label,
-            "label_err": made.label_err,
+            "label": labels["label"],
+            "label_err": labels["label_err"],
             "pos_mean": means[0],
             "vel_mean": means[1],
-            "s": made.s,
+            "s": labels["s"],
             "n_stars": made.census.n + made.census.n_not_finite,
             "n_not_finite": made.census.n_not_finite,
             "n_outside": int(made.census.n - made.counts.sum()),
         }
 
 
-def check_scatter(s: float | str | None) -> None:
+def check_scatter(s: float | u.Quantity | str | None) -> None:
     """Raise a ``ValueError`` for an `s` other than None, "local" and numbers of at least 0."""
     if s is None or (isinstance(s, str) and s == "local"):
         return
-    number = isinstance(s, Real) and not isinstance(s, bool)
-    if not (number and np.isfinite(s) and s >= 0):
-        raise ValueError(f"s must be a number of at least 0, None or 'local', not {s!r}.")
+    value = s.value if isinstance(s, u.Quantity) and np.ndim(s) == 0 else s
+    number = isinstance(value, Real | np.floating) and not isinstance(value, bool)
+    if not (number and np.isfinite(value) and value >= 0):
+        raise ValueError(f"s must be a number of at least 0, None or 'local', not {s!r:.60}.")
+    check_size("s", float(value))
 
 
 def _edges(values, name: str) -> np.ndarray:
@@ -106,6 +116,7 @@ def _edges(values, name: str) -> np.ndarray:
         raise ValueError(
             f"bins['{name}'] must be at least two edges in one row, but has shape {edges.shape}."
         )
+    check_size(f"bins['{name}']", float(np.max(np.abs(edges), initial=0, where=edges < np.inf)))
     bad = ~np.isfinite(edges) | ~np.append(True, np.diff(edges) > 0)
     if bad.any():
         k = int(np.argmax(bad))
@@ -124,35 +135,61 @@ def _axis(edges: np.ndarray) -> bh.axis.Axis:
     return bh.axis.Variable(edges)
 
 
-def labels_of(label, label_err, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Plain labels and errors of `n` stars; a ``ValueError`` or `UnitError` for bad ones.
+class Labels(NamedTuple):
+    """Plain labels and errors of stars, shape (n,), NaN where missing, and their unit."""
 
-    Masked labels and those that are -9999 or -999, catalogues' marks of a missing value, are NaN.
+    y: NDArray
+    sigma: NDArray | None
+    unit: u.UnitBase | None
+
+
+def labels_of(label, label_err, n: int, marks: Sequence[float] | None = None) -> Labels:
+    """The labels of `n` stars; a ``ValueError`` or `UnitError` for bad ones.
+
+    Masked values are NaN, and so are `marks`; where these are None, surveys' marks of a missing
+    value that stand out among the other labels or errors (see `stands_out`).  The error of a star
+    without a label is not looked at.
     """
     label, label_err = with_unit(label, "label"), with_unit(label_err, "label_err")
+    unit = getattr(label, "unit", None)
     if isinstance(label, u.Quantity) or isinstance(label_err, u.Quantity):
-        unit = getattr(label, "unit", u.dimensionless_unscaled)
+        own = u.dimensionless_unscaled if unit is None else unit
         if label_err is not None:
-            label_err = internal(u.Quantity(label_err), unit, "label_err")
-        label = internal(u.Quantity(label), unit, "label")
-    y = np.ravel(filled(label, "label"))
-    missing = (y == MISSING[0]) | (y == MISSING[1])
-    if missing.any():
-        y = np.where(missing, np.nan, y)
+            label_err = internal(u.Quantity(label_err), own, "label_err")
+        label = internal(u.Quantity(label), own, "label")
+    unit = label_unit(unit)
+    y = np.ravel(_unmarked(label, "label", marks))
     if y.size != n:
         raise ValueError(f"label must have one value a star, but has {y.size} for {n} stars.")
     if label_err is None:
-        return y, None
-    sigma = filled(label_err, "label_err")
+        return Labels(y, None, unit)
+    sigma = _unmarked(label_err, "label_err", marks)
     sigma = np.ravel(np.broadcast_to(sigma, (n,)) if sigma.ndim == 0 else sigma)
     if sigma.size != n:
         raise ValueError(
             f"label_err must have one value a star, but has {sigma.size} for {n} stars."
         )
-    smallest = np.nanmin(sigma) if n and not np.all(np.isnan(sigma)) else 0.0
-    if smallest < 0:
+    if np.fmin.reduce(sigma, initial=0.0) < 0:
+        _check_negative(np.where(np.isfinite(y), sigma, np.nan), n)
+    if marks is None and np.all(np.isnan(sigma)) and np.any(np.isfinite(y)):
         raise ValueError(
-            f"label_err must not be negative, but is for {np.sum(sigma < 0)} of {n} stars (the "
-            f"smallest: {smallest:g}): leave those stars out."
+            "label_err must not be negative or NaN for all stars, but is, or a mark of a missing "
+            "value such as -9999: give label_err=None where there are no errors."
         )
-    return y, sigma
+    return Labels(y, sigma, unit)
+
+
+def _unmarked(values, name: str, marks: Sequence[float] | None) -> NDArray:
+    """Plain numbers, NaN for masked ones and marks of missing ones."""
+    plain = filled(values, name)
+    missing = stands_out(values) if marks is None else is_missing(values, marks)
+    return np.where(missing, np.nan, plain) if missing.any() else plain
+
+
+def _check_negative(sigma: NDArray, n: int) -> None:
+    if (bad := sigma < 0).any():
+        raise ValueError(
+            f"label_err must not be negative, but is for {bad.sum()} of {n} stars with a label "
+            f"(the smallest: {np.nanmin(sigma):g}): leave those stars out, or make these errors "
+            "NaN or, in files, one of the numbers that `missing` names."
+        )

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import astropy.units as u
+import numpy as np
 from numpy.typing import NDArray
 
-from ..units import UnitError, internal
+from ..units import UnitError, internal, label_unit
 from .formats import Columns, TableError, filled, nearest
+from .missing import MISSING, is_missing
 from .plane import SPEED, Plane, labels_of
 from .sums import Stars
 
@@ -20,7 +22,8 @@ KINDS = {"pos": u.kpc, "vel": SPEED}
 class Source:
     """How stars come out of files: what is read, and what is made of it. Sent to workers.
 
-    `columns` are the names by what they are for, or those that `transform` takes.
+    `columns` are the names by what they are for, or those that `transform` takes; `missing` the
+    numbers that stand for a missing label or error.
     """
 
     plane: Plane
@@ -30,6 +33,7 @@ class Source:
     rows: int
     hdu: int | str | None = None
     label_unit: u.UnitBase | None = None
+    missing: Sequence[float] = MISSING
 
     def names(self) -> list[str]:
         """The columns to read."""
@@ -49,7 +53,11 @@ class Source:
             label, label_err = (self._label(read, units, path, name) for name in NAMES[2:])
         try:
             p, v = self.plane.places(pos, vel)
-            return Stars.of(p, v, *labels_of(label, label_err, p.size))
+            # Columns have been freed of marks as they were read, in their own precision.
+            marks = () if self.transform is None else self.missing
+            y, sigma, unit = labels_of(label, label_err, p.size, marks)
+            unit = label_unit(self.label_unit) if self.transform is None else unit
+            return Stars.of(p, v, y, sigma, unit)
         except UnitError as error:
             raise UnitError(f"{path}: {error}") from None
         except ValueError as error:
@@ -66,6 +74,19 @@ class Source:
                 f"column_units={{{column!r}: ...}}."
             )
         return unit
+
+    def converted(self, units: Mapping, path: Path, first: Mapping, at: Path) -> list[str]:
+        """Sentences about columns of a file that have other units than in the `first`, `at`."""
+        if self.transform is not None:
+            return []
+        out = []
+        for name, column in dict(self.columns).items():
+            own, other = (self.unit_of(name, *x) for x in ((units, path), (first, at)))
+            if own != other and None not in (own, other):
+                out.append(
+                    f"{path}: {column!r} was converted from {own}; in {at} it is in {other}."
+                )
+        return out
 
     def _transformed(self, read: Columns, path: Path) -> tuple:
         assert self.transform is not None
@@ -92,18 +113,27 @@ class Source:
         assert isinstance(self.columns, Mapping)
         if name not in self.columns:
             return None
-        values, unit = (
-            self._numbers(read, path, self.columns[name]),
-            self.unit_of(name, units, path),
-        )
-        if unit is None or self.label_unit is None or unit == self.label_unit:
-            return values
+        column, unit = self.columns[name], self.unit_of(name, units, path)
+        values = self._numbers(read, path, column)
+        missing = is_missing(read[column], self.missing)
+        if missing.any():
+            values = np.where(missing, np.nan, values)
+        if unit is None and name == "label_err":
+            # An error without a unit has its label's.
+            unit = self.unit_of("label", units, path)
+        factor = self._factor(column, label_unit(unit), path)
+        return values if factor == 1.0 else factor * values
+
+    def _factor(self, column: str, unit: u.UnitBase | None, path: Path) -> float:
+        """What a label or error in `unit` is in the label's unit; a `UnitError` where nothing."""
+        wanted = label_unit(self.label_unit)
         try:
-            return unit.to(self.label_unit, values)
+            return (unit or u.dimensionless_unscaled).to(wanted or u.dimensionless_unscaled)
         except u.UnitConversionError:
             raise UnitError(
-                f"column {self.columns[name]!r} of {path} must have a unit like "
-                f"{self.label_unit}, the label's, but has {unit}."
+                f"column {column!r} of {path} must have "
+                f"{f'a unit like {wanted}' if wanted else 'no unit'}, as the label of the first "
+                f"file, but has {unit or 'none'}: give column_units={{{column!r}: ...}}."
             ) from None
 
     def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity:
@@ -140,6 +170,18 @@ def check_columns(columns, transform) -> None:
     for name in NAMES[:3]:
         if name not in columns:
             raise ValueError(f"columns must name {', '.join(NAMES[:3])}, but {name!r} is missing.")
+
+
+def check_marks(missing) -> tuple[float, ...]:
+    """The numbers that stand for a missing one; a ``ValueError`` for anything else."""
+    try:
+        marks = tuple(filled(np.atleast_1d(missing), "missing").ravel().tolist())
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"missing must be numbers that stand for a missing label, but {missing!r:.60} was "
+            "given."
+        ) from None
+    return marks
 
 
 def check_units(columns, column_units: Mapping) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from .files import expand, open_table
 from .formats import TableError, TableFile
 from .hats import is_opened, partitions
+from .missing import MISSING
 from .plane import Plane, check_scatter
-from .source import Source, check_columns, check_units
+from .source import Source, check_columns, check_marks, check_units
 from .sums import Stars, make_map
 
 AHEAD = 3  # parts for each worker that may be under way: bounds the memory
@@ -45,10 +46,15 @@ class Part(NamedTuple):
 
 @dataclass
 class Report:
-    """What became of the files: how many were read, and the reason for each that was left out."""
+    """What became of the files.
+
+    ``read``: how many were; ``bad``: the reason for each that was left out; ``notes``: sentences
+    about files whose columns have other units than those of the first.
+    """
 
     read: int = 0
     bad: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def bin_files(
@@ -58,12 +64,13 @@ def bin_files(
     transform: Callable | None = None,
     column_units: Mapping[str, u.UnitBase] | None = None,
     units=None,
-    s: float | str | None = None,
+    s: float | u.Quantity | str | None = None,
     rows: int = 1_000_000,
     workers: int | None = None,
     client: Any = None,
     skip_bad_files: bool = False,
     hdu: int | str | None = None,
+    missing: Sequence[float] = MISSING,
 ) -> dict:
     """Mean label of the stars of table files in pixels of the phase plane, and its error.
 
@@ -82,7 +89,7 @@ def bin_files(
     transform : a function from a dictionary of those columns, plain arrays of one chunk (masked
         where whole numbers are missing), to (pos, vel, label, label_err), the first two quantities
     column_units : units of columns for which the files state none, or a wrong one; labels in
-        different units are converted to that of the first file
+        different units are converted to that of the first file, and the map's report says so
     units : unit system of the output, for example gala's ``galactic``; default: the bins' own
     s : the intrinsic scatter; None: estimated, one value; "local": around each pixel
     rows : rows of a chunk: memory grows with it, about 100 bytes each for each worker
@@ -107,7 +114,15 @@ def bin_files(
     check_columns(columns, transform)
     check_units(columns, column_units or {})
     plane = Plane.of(bins, units)
-    source = Source(plane, columns, transform, dict(column_units or {}), int(rows), hdu)
+    source = Source(
+        plane,
+        columns,
+        transform,
+        dict(column_units or {}),
+        int(rows),
+        hdu,
+        missing=check_marks(missing),
+    )
     crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
     with crew as submit:
         report, parts = _parts_of(source, paths, skip_bad_files)
@@ -136,9 +151,11 @@ def _parts_of(source: Source, paths, skip: bool) -> tuple[Report, dict[Path, lis
                 report.bad[str(path)] = str(error)
     if source.transform is None:
         units = (source.unit_of("label", file.units, path) for path, (file, *_) in found.items())
-        source = replace(source, label_unit=next((x for x in units if x is not None), None))
-    parts = {}
+        source = replace(source, label_unit=next(units, None))
+    parts, first = {}, next(iter(found), None)
     for path, (file, places, stamp) in found.items():
+        if first is not None:
+            report.notes += source.converted(file.units, path, found[first][0].units, first)
         table = file if file.in_memory else None
         parts[path] = [Part(source, path, where, table, stamp) for where in places]
     return report, parts

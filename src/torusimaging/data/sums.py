@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import astropy.units as u
 import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
+from ..units import internal
 from .moments import Groups, global_scatter, local_scatter
 
 # Classes of equal width in the logarithm of the error, and the smallest error that has classes of
@@ -20,6 +22,8 @@ from .moments import Groups, global_scatter, local_scatter
 # changes it by far less than its own noise.
 ERROR_CLASSES = 32
 SMALLEST_ERROR = 1e-4
+# Sizes between which fourth powers and their sums are numbers.
+TINY, HUGE = 1e-70, 1e70
 
 T = TypeVar("T")
 Passes = Callable[[Callable[["Stars"], T]], T]
@@ -29,7 +33,7 @@ Axes = list[bh.axis.Axis]
 class Stars(NamedTuple):
     """A chunk of stars in the bins' units, shape (n,) each: all that is finite, and how many not.
 
-    `sigma` is None without measurement errors.
+    `sigma` is None without measurement errors, `unit`, of y and sigma, where they have none.
     """
 
     p: NDArray
@@ -37,9 +41,17 @@ class Stars(NamedTuple):
     y: NDArray
     sigma: NDArray | None
     n_not_finite: int
+    unit: u.UnitBase | None = None
 
     @classmethod
-    def of(cls, p: NDArray, v: NDArray, y: NDArray, sigma: NDArray | None) -> "Stars":
+    def of(
+        cls,
+        p: NDArray,
+        v: NDArray,
+        y: NDArray,
+        sigma: NDArray | None,
+        unit: u.UnitBase | None = None,
+    ) -> "Stars":
         """The stars whose every column is finite."""
         good = np.isfinite(y) & np.isfinite(p) & np.isfinite(v)
         if sigma is not None:
@@ -48,11 +60,11 @@ class Stars(NamedTuple):
         if n_bad:
             p, v, y = p[good], v[good], y[good]
             sigma = None if sigma is None else sigma[good]
-        return cls(p, v, y, sigma, n_bad)
+        return cls(p, v, y, sigma, n_bad, unit)
 
 
 class Census(NamedTuple):
-    """Numbers of the stars, `n_exact` without an error, and ranges (smallest, largest).
+    """Numbers of the stars, `n_exact` without an error, their units, ranges (smallest, largest).
 
     The range of sigma is that of the stars inside the bins.
     """
@@ -60,9 +72,11 @@ class Census(NamedTuple):
     n: int
     n_not_finite: int
     n_exact: int
+    units: tuple[u.UnitBase | None, ...]
     sigma: tuple[float, float]
     p: tuple[float, float]
     v: tuple[float, float]
+    y: tuple[float, float]
 
     @classmethod
     def of(cls, axes: Axes, stars: Stars) -> "Census":
@@ -75,16 +89,46 @@ class Census(NamedTuple):
             sigma = sigma[inside]
         ranges = [
             (float(x.min()), float(x.max())) if x is not None and x.size else (np.inf, -np.inf)
-            for x in (sigma, stars.p, stars.v)
+            for x in (sigma, stars.p, stars.v, stars.y)
         ]
         n = stars.y.size
-        return cls(n, stars.n_not_finite, n if sigma is None else 0, *ranges)
+        units = (stars.unit,) if n else ()
+        return cls(n, stars.n_not_finite, n if sigma is None else 0, units, *ranges)
 
     def __add__(self, other: "Census") -> "Census":
         ranges = [
-            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[3:], other[3:], strict=True)
+            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[4:], other[4:], strict=True)
         ]
-        return Census(*(a + b for a, b in zip(self[:3], other[:3], strict=True)), *ranges)
+        units = tuple(dict.fromkeys(self.units + other.units))
+        return Census(*(a + b for a, b in zip(self[:3], other[:3], strict=True)), units, *ranges)
+
+    def check(self) -> None:
+        """Raise a ``ValueError`` for stars of which no map can be made."""
+        if self.n == 0:
+            raise ValueError(
+                f"label must have finite values, but none of {self.n_not_finite} stars has one "
+                "with a finite pos, vel and label_err."
+            )
+        if 0 < self.n_exact < self.n:
+            raise ValueError(
+                f"label_err must be there for all stars or none, but {self.n_exact} of {self.n} "
+                "have none."
+            )
+        if len(self.units) > 1:
+            text = " and ".join(str(unit or "no unit") for unit in self.units)
+            raise ValueError(f"label must have one unit for all stars, but has {text}.")
+        check_size("label", max(-self.y[0], self.y[1]))
+        for size in self.sigma:
+            check_size("label_err", size if np.isfinite(size) else 0.0)
+
+
+def check_size(name: str, size: float) -> None:
+    """Raise a ``ValueError`` for a number whose fourth power is none, but for 0."""
+    if size != 0 and not TINY <= size <= HUGE:
+        raise ValueError(
+            f"{name} must be 0 or from {TINY:g} to {HUGE:g} in size, but {size:.4g} is not: give "
+            "it in another unit."
+        )
 
 
 class Histograms(tuple):
@@ -110,22 +154,14 @@ def fill(storage: type[bh.storage.Storage], axes: Axes, *columns, **options) -> 
     return bh.Histogram(*axes, storage=storage()).fill(*columns, **options)
 
 
-def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
+def make_map(passes: Passes[Any], axes: Axes, s: float | u.Quantity | str | None) -> Map:
     """The map of the stars that `passes` goes through, in two or three passes.
 
     `s` is the scatter, None to estimate one value, or "local".  Raises ``ValueError`` where no star
     lies inside the bins, none is finite, or the scatter cannot be told.
     """
     census = passes(partial(Census.of, axes))
-    if census.n == 0:
-        raise ValueError(
-            f"label must have finite values, but none of {census.n_not_finite} stars has one."
-        )
-    if 0 < census.n_exact < census.n:
-        raise ValueError(
-            f"label_err must be there for all stars or none, but {census.n_exact} of {census.n} "
-            "have none."
-        )
+    census.check()
     if s is None or isinstance(s, str):
         groups = _groups(passes, axes, census)
         require_stars(groups.count, axes, census.p, census.v)
@@ -133,7 +169,8 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
         if s == "local":
             scatter = local_scatter(groups, scatter)
     else:
-        scatter = float(s)
+        unit = census.units[0] or u.dimensionless_unscaled
+        scatter = float(internal(s, unit, "s", allow_plain=True))
     low = 0.0 if census.sigma[0] == np.inf else census.sigma[0]
     if np.min(np.asarray(scatter) ** 2 + low**2) <= 0:
         raise ValueError(
@@ -160,7 +197,7 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | str | None) -> Map:
 
 def _weighted(axes: Axes, scatter, stars: Stars) -> Histograms:
     """Counts, weighted means of the label and sums of the weighted places."""
-    p, v, y, sigma, _ = stars
+    p, v, y, sigma = stars[:4]
     counts = fill(bh.storage.Int64, axes, p, v)
     s2 = _per_star(axes, p, v, np.asarray(scatter) ** 2) if np.ndim(scatter) else scatter**2
     # A star outside the bins may have neither scatter nor error: its weight is in no pixel.
@@ -198,7 +235,7 @@ def _means(axes: Axes, stars: Stars) -> Histograms:
 
 def _classes(axes: Axes, limits: tuple[float, float], stars: Stars) -> Histograms:
     """Means of the label and sums of its squared error in pixels and classes of error."""
-    p, v, y, sigma, _ = stars
+    p, v, y, sigma = stars[:4]
     assert sigma is not None
     low, high = np.log(limits)
     # The margin keeps the largest error from being rounded out of the last class.

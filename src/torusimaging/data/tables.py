@@ -2,18 +2,20 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 
 from ..reading import existing_file
+from ..units import internal, label_unit, plain, stated_unit, unit_words, with_unit
 from ..writing import write_complete
 from .csvtext import NULLS, first_bad, layout_of, no_number, rows_of
-from .plane import MISSING
+from .missing import MISSING, stands_out
 
-# What catalogues write for a missing value, and how many times all others it must be to be one.
-MARKS, FAR = (*MISSING, -9999.99, -99999.0, -1e30), 3.0
+# What stands for a missing value in maps.
+MARKS = (*MISSING, -1e30)
 # The unit of a column is the end of its name.
 LENGTHS = {"kpc": u.kpc, "pc": u.pc}
 SPEEDS = {"kms": u.km / u.s, "kpc_myr": u.kpc / u.Myr}
@@ -31,7 +33,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
         err^2 + s^2 / count
 
     The stars' mean places, ``z_mean_kpc`` (or ``_pc``) and ``vz_mean_kms`` (or ``_kpc_myr``), are
-    read where the file has both.  A line ``# frame: ...`` before the header names the frame.
+    read where the file has both.  A line ``# frame: ...`` before the header names the frame, a line
+    ``# unit of LABEL: ...`` the label's unit; its label and error are quantities then.
 
     Rows with ``saturated`` other than 0 are left out and counted in ``n_saturated``.  Returns a
     dictionary as `get_binned_label` does, with one-dimensional arrays, ``name``, the label's
@@ -67,26 +70,55 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
             f"{path} seems to list stars, not pixels (nearly every row has a {z} and a {vz} of its "
             "own, and there is no column 'count'): bin them with get_binned_label first."
         )
-    error = columns[f"{label}_err"]
-    if not (np.isfinite(scatter) and scatter >= 0):
-        raise ValueError(f"scatter must be a number of at least 0, but {scatter!r} was given.")
-    if scatter > 0:
-        if "count" not in columns:
-            raise ValueError(f"scatter needs a column 'count' in {path}, which has none.")
-        error = np.sqrt(error**2 + scatter**2 / np.maximum(columns["count"], 1))
-    out = {
-        "pos": columns[z] * pos_unit,
-        "vel": columns[vz] * vel_unit,
-        "label": columns[label],
-        "label_err": error,
-        "name": label,
-        "n_saturated": int(np.sum(~keep)),
-    }
+    values = {"label": columns[label]}
+    values["label_err"] = _with_scatter(path, columns, label, scatter)
+    if (unit := _label_unit(path, comments, label)) is not None:
+        values = {key: x * unit for key, x in values.items()}
+    out = {"pos": columns[z] * pos_unit, "vel": columns[vz] * vel_unit} | values
+    out |= {"name": label, "n_saturated": int(np.sum(~keep))}
     for name, (key, unit) in means.items():
         out[key] = columns[name] * unit
-    frame = [c[6:].strip() for c in comments if c.startswith("frame:")]
-    out |= {"frame": frame[0]} if frame else {}
+    frame = _comment(comments, "frame")
+    out |= {"frame": frame} if frame is not None else {}
     return out | ({"counts": columns["count"]} if "count" in columns else {})
+
+
+def _comment(comments: list[str], key: str) -> str | None:
+    """What the first comment of a map says of `key`."""
+    found = (c[len(key) + 1 :].strip() for c in comments if c.startswith(f"{key}:"))
+    return next(found, None)
+
+
+def _label_unit(path: Path, comments: list[str], label: str) -> u.UnitBase | None:
+    """The unit that a map states of its label; None for a plain number."""
+    unit = stated_unit(_comment(comments, f"unit of {label}"))
+    if isinstance(unit, u.UnrecognizedUnit):
+        raise ValueError(f"{path} has the unit '{unit}' of {label!r}, which is not understood.")
+    return label_unit(unit)
+
+
+def _with_scatter(path: Path, columns: dict, label: str, scatter: float) -> np.ndarray:
+    """The label's errors with the intrinsic scatter of their pixels' stars."""
+    error, count = columns[f"{label}_err"], columns.get("count")
+    if not (np.isfinite(scatter) and scatter >= 0):
+        raise ValueError(f"scatter must be a number of at least 0, but {scatter!r} was given.")
+    if count is not None:
+        _check_counts(path, count, count < 0, "must not be negative")
+    if scatter == 0:
+        return error
+    if count is None:
+        raise ValueError(f"scatter needs a column 'count' in {path}, which has none.")
+    used = np.isfinite(columns[label]) & np.isfinite(error)
+    _check_counts(path, count, used & ~(count >= 1), "must be at least 1 where scatter is added")
+    return np.sqrt(error**2 + scatter**2 / np.where(used, count, 1))
+
+
+def _check_counts(path: Path, count: np.ndarray, bad: np.ndarray, rule: str) -> None:
+    if bad.any():
+        raise ValueError(
+            f"column 'count' of {path} {rule}, but is {count[bad][0]:g} in {bad.sum()} of "
+            f"{bad.size} rows."
+        )
 
 
 def write_map(
@@ -101,35 +133,65 @@ def write_map(
     name : the label's column; its error is under the same name with ``_err``
     frame : the frame of z and v_z in words, kept in a line before the header
 
-    Raises ``ValueError`` for a map without a filled pixel or a name or frame that the file cannot
-    hold, and ``OSError`` where it cannot be written.
+    Columns that the map does not have, ``counts`` and the stars' mean places, are left out; a
+    label's unit stands in a line before the header.
+
+    Raises ``ValueError`` for a map without label, label_err or a filled pixel, arrays of unequal
+    shape or a name or frame that the file cannot hold, and ``OSError`` where it cannot be written.
     """
-    if not name.strip() or not name.isprintable() or set(name) & set(',"#'):
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ValueError(f"name, the label's column, must be a text, but {name!r:.60} was given.")
+    if set(name) & set(',"#'):
         raise ValueError(
             f"name, the label's column, must be a text without commas, quotes and #, but {name!r} "
             "was given."
         )
-    if frame and not frame.isprintable():
-        raise ValueError(f"frame must be a line, but {frame!r} was given.")
-    filled = np.isfinite(binned["label"]) & (binned["counts"] > 0)
-    if not filled.any():
+    if frame is not None and not (isinstance(frame, str) and frame.isprintable()):
+        raise ValueError(f"frame must be a line, but {frame!r:.60} was given.")
+    columns, unit = _columns_of(binned, name)
+    used = np.isfinite(columns[name])
+    if "count" in columns:
+        used &= columns["count"] > 0
+    if not used.any():
         raise ValueError("the map has no filled pixel to write.")
-    places = ("pos", u.kpc, "z_kpc"), ("vel", u.km / u.s, "vz_kms")
-    columns = {key: binned[k].to_value(unit) for k, unit, key in places}
-    columns["count"] = binned["counts"]
-    if "pos_mean" in binned:
-        columns["z_mean_kpc"] = binned["pos_mean"].to_value(u.kpc)
-        columns["vz_mean_kms"] = binned["vel_mean"].to_value(u.km / u.s)
-    own = {name: binned["label"], f"{name}_err": binned["label_err"]}
-    if taken := own.keys() & {*columns, "saturated"}:
-        raise ValueError(f"name must not be that of another column, {', '.join(taken)}.")
-    columns |= own
-    rows = np.column_stack([values[filled] for values in columns.values()])
-    header = ([f"# frame: {frame}"] if frame else []) + [",".join(columns)]
+    rows = np.column_stack([values[used] for values in columns.values()])
+    header = [f"# frame: {frame}"] if frame else []
+    header += [] if unit is None else [f"# unit of {name}: {unit_words(unit)}"]
     # 17 figures: what is read back is what was written.
     lines = [",".join(f"{x:.17g}" for x in row) for row in rows]
-    text = "\n".join([*header, *lines, ""])
-    return write_complete(path, lambda file: Path(file).write_text(text))
+    text = "\n".join([*header, ",".join(columns), *lines, ""])
+    return write_complete(path, lambda file: Path(file).write_text(text, encoding="utf-8"))
+
+
+def _columns_of(binned: dict, name: str) -> tuple[dict[str, np.ndarray], u.UnitBase | None]:
+    """The columns of a map's file, shape (n_pixels,) each, and the label's unit."""
+    given = list(binned) if isinstance(binned, Mapping) else type(binned).__name__
+    if missing := [k for k in ("pos", "vel", "label", "label_err") if k not in given]:
+        raise ValueError(
+            "binned must be a map with pos, vel, label and label_err, as get_binned_label makes "
+            f"it, but has no {' and no '.join(missing)} (given: "
+            f"{given if isinstance(given, str) else ', '.join(map(str, given))})."
+        )
+    places = [("pos", u.kpc, "z_kpc"), ("vel", u.km / u.s, "vz_kms")]
+    columns = {key: internal(binned[k], unit, k) for k, unit, key in places}
+    if "counts" in binned:
+        columns["count"] = plain(binned["counts"], "counts")
+    if {"pos_mean", "vel_mean"} <= set(binned):
+        columns |= {
+            key.replace("_", "_mean_"): internal(binned[f"{k}_mean"], unit, f"{k}_mean")
+            for k, unit, key in places
+        }
+    if taken := {name, f"{name}_err"} & {*columns, "saturated"}:
+        raise ValueError(f"name must not be that of another column, {', '.join(taken)}.")
+    unit = getattr(with_unit(binned["label"], "label"), "unit", None)
+    own = u.dimensionless_unscaled if unit is None else unit
+    for k, key in (("label", name), ("label_err", f"{name}_err")):
+        columns[key] = internal(binned[k], own, k, allow_plain=label_unit(unit) is None)
+    shapes = {k: x.shape for k, x in columns.items()}
+    if len(set(shapes.values())) > 1:
+        text = ", ".join(f"{k} {shape}" for k, shape in shapes.items())
+        raise ValueError(f"the arrays of binned must have one shape, but have: {text}.")
+    return {k: x.ravel() for k, x in columns.items()}, label_unit(unit)
 
 
 def _mean_places(names: list[str]) -> dict[str, tuple[str, u.UnitBase]]:
@@ -198,13 +260,8 @@ def _numbers(path: Path, cells: list[str], name: str) -> np.ndarray:
 
 
 def _check_marks(path: Path, name: str, values: np.ndarray) -> None:
-    """Raise a ``ValueError`` for catalogues' marks of a missing value, far from all other values.
-
-    Where others are as large, as heights in pc, -999 is a value like any other.
-    """
-    marked = np.isin(values, MARKS)
-    others = np.abs(values[~marked & np.isfinite(values)])
-    marked &= np.abs(values) > FAR * np.max(others, initial=0)
+    """Raise a ``ValueError`` for catalogues' marks of a missing value."""
+    marked = stands_out(values, MARKS)
     if marked.any():
         k = int(np.argmax(marked))
         raise ValueError(

@@ -1,27 +1,19 @@
 """A folder that keeps a sampler's finished blocks, so that a killed run can go on."""
 
-import fcntl
 import hashlib
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..writing import Lock, whole_name, write_complete
+
 RUN, LOCK = "run.json", "lock"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when all of it is on disk."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 class Checkpoint:
@@ -46,17 +38,13 @@ class Checkpoint:
             if self.folder.exists() and not self.folder.is_dir():
                 raise ValueError(f"checkpoint must be a folder, but {self.folder} is a file.")
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = open(self.folder / LOCK, "w")
+            self.lock = Lock(self.folder / LOCK)
+        except BlockingIOError:
+            raise ValueError(f"checkpoint {self.folder} is in use by another process.") from None
         except OSError as error:
             raise OSError(
                 f"checkpoint {self.folder} cannot be written: {error.strerror or error}."
             ) from None
-        try:
-            # The system takes the lock back from a process that dies.
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.lock.close()
-            raise ValueError(f"checkpoint {self.folder} is in use by another process.") from None
         try:
             self._claim(identity, resume)
         except BaseException:
@@ -81,7 +69,8 @@ class Checkpoint:
                 )
             # What a killed removal left is of another run.
             clear(self.folder)
-            write_atomically(self.folder / RUN, json.dumps(identity, indent=1).encode())
+            text = json.dumps(identity, indent=1)
+            write_complete(self.folder / RUN, lambda name: Path(name).write_text(text))
             return
         for key in identity:
             if found.get(key) != identity[key]:
@@ -92,17 +81,18 @@ class Checkpoint:
 
     def _leave(self) -> None:
         """Give the lock back, and the folder where it holds nothing else."""
-        if not (self.folder / RUN).exists():
-            (self.folder / LOCK).unlink(missing_ok=True)
-            if not any(self.folder.iterdir()):
-                self.folder.rmdir()
-        self.lock.close()
+        done = not (self.folder / RUN).exists()
+        self.lock.release(remove=done)
+        if done:
+            _remove_empty(self.folder)
 
     def save(self, name: str, arrays: list[NDArray]) -> None:
         """Keep arrays under a name."""
         content = io.BytesIO()
         np.savez(content, *arrays, of=np.array(f"{len(arrays)} {name} {self.of}"))
-        write_atomically(self.folder / f"{name}.npz", content.getvalue())
+        write_complete(
+            self.folder / f"{name}.npz", lambda part: Path(part).write_bytes(content.getvalue())
+        )
 
     def load(self, name: str) -> list[NDArray] | None:
         """The arrays kept under a name, None where there are none.
@@ -132,7 +122,7 @@ class Checkpoint:
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        self.lock.close()
+        self.lock.release(remove=False)
 
     def remove(self) -> None:
         """Delete what a run that is complete has kept; files that are not its own stay."""
@@ -152,13 +142,18 @@ def discard(folder: Path) -> None:
     if folder.is_dir():
         clear(folder)
         (folder / LOCK).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder unless it holds something, perhaps of another process that begins."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _is_own(file: Path) -> bool:
     """Whether a checkpoint made a file of this name."""
-    name = file.name.removesuffix(".part")
+    name = whole_name(file.name)
     block = name.endswith(".npz") and name.startswith(("chain", "whitening"))
     return name in (RUN, LOCK) or block
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arguments import nearest, shown
-from ..data.missing import is_missing
+from ..data.missing import stands_out
 from ..distributions import mean_and_sd
 from ..units import internal, plain, with_unit
 
@@ -58,7 +58,7 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     `centres` the same pixels at their centres); counts, which are of whole pixels, at the centres.
     Pixels with a label that is not finite, or an error that is not finite and positive, are left
     out; so are, in Poisson maps, those whose counts are not finite.  A label that is a catalogue's
-    mark of a missing value and lies apart from all others (`are_marks`) is not finite either.
+    mark of a missing value and lies apart from all others (`stands_out`) is not finite either.
 
     Raises ``ValueError`` for a missing entry, unequal shapes, negative errors or counts, counts
     that are not whole, one mean place without the other, numbers that no map can have, and for a
@@ -89,7 +89,7 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
         raise ValueError(f"the arrays of the map must have equal length, but have: {text}.")
     last = "label_err" if kind == "gaussian" else "counts"
     if kind == "gaussian":
-        values[0] = np.where(are_marks(values[0]), np.nan, values[0])
+        values[0] = np.where(stands_out(values[0]), np.nan, values[0])
     # A pixel without a label may have any mark for its error.
     negative = values[-1][np.isfinite(values[0]) & (values[-1] < 0)]
     if negative.size:
@@ -119,22 +119,6 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
         raise ValueError(f"label_err must be above {1 / LARGEST:.0e}, but is {smallest:.3g}.")
     columns = [values[0], values[-1]]
     return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
-
-
-def are_marks(x: np.ndarray) -> np.ndarray:
-    """Which numbers are marks of a missing value.
-
-    A mark is one that catalogues use (see `data.missing`) and is farther from all other numbers
-    than these are from each other: a label that takes such values for good keeps them.
-    """
-    found = is_missing(x)
-    others = np.isfinite(x) & ~found
-    for mark in sorted(set(x[found].tolist()), key=abs):
-        good, same = x[others], x == mark
-        if good.size and abs(mark - np.clip(mark, good.min(), good.max())) <= np.ptp(good):
-            others |= same
-            found &= ~same
-    return found
 
 
 def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
@@ -206,7 +190,7 @@ def _coordinate(x, name: str) -> np.ndarray:
     stated = with_unit(x, name).value
     # Marks are numbers of the column's own unit.
     stated = np.ravel(np.asarray(getattr(stated, "unmasked", stated), float))
-    return np.where(are_marks(stated), np.nan, plane)
+    return np.where(stands_out(stated), np.nan, plane)
 
 
 def _column(x, name: str, label) -> np.ndarray:

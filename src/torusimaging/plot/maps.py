@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..arguments import real_number
 from ..models.base import OrbitModel
+from ..units import label_unit
 from .checks import check_params
 from .pixels import Pixels
-from .style import COUNT_MAP, LABEL_MAP, RESIDUAL_MAP
+from .style import COUNT_MAP, LABEL_MAP, RESIDUAL_MAP, label_unit_text
 
 PANEL = (3.5, 3.4)  # inches
 
@@ -61,7 +62,8 @@ def plot_data_models_residual(
     pos, vel = binned_data["pos"], binned_data["vel"]
     models = {title: np.ravel(model.get_label(pos, vel, p)) for title, p in sets.items()}
 
-    residual, text = label - list(models.values())[-1], "data - model"
+    residual = label - list(models.values())[-1]
+    text = f"data - model{label_unit_text(label_unit(binned_data['label']))}"
     if residual_normalization is not None:
         error = pixels.values(residual_normalization, "residual_normalization")
         residual = np.divide(residual, error, out=np.full_like(error, np.nan), where=error > 0)
@@ -163,4 +165,4 @@ def _symmetric(residual: NDArray[np.float64]) -> float:
 
 
 def _label_text(data: dict) -> str:
-    return f"mean {data.get('name', 'label')}"
+    return f"mean {data.get('name', 'label')}{label_unit_text(label_unit(data['label']))}"

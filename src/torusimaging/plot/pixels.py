@@ -76,7 +76,7 @@ class Pixels:
 
     def values(self, x, name: str) -> NDArray[np.float64]:
         """`x` as a flat float array with NaN where masked; its shape must be the map's."""
-        x = np.ma.filled(np.ma.asarray(x, dtype=float), np.nan)
+        x = np.ma.filled(np.ma.asarray(getattr(x, "value", x), dtype=float), np.nan)
         if x.shape != self.shape:
             raise ValueError(
                 f"{name} must have the shape of the map, {self.shape}, but has {x.shape}."

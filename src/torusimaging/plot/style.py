@@ -19,6 +19,11 @@ SURFACE_UNIT = r"M$_\odot$ pc$^{-2}$"
 POINT_SIZE = 4.0
 
 
+def label_unit_text(unit: u.UnitBase | None) -> str:
+    """What follows the name of a label: its unit in brackets, or nothing."""
+    return "" if unit is None else f" [{unit_text(unit)}]"
+
+
 def unit_text(unit: u.UnitBase) -> str:
     """A unit as it stands in an axis label, for example km/s."""
     return unit.to_string().replace(" / ", "/")

@@ -16,7 +16,7 @@ from ..mock import MockSurvey
 from ..models.samples import SampleState
 from ..profile import profiles
 from ..results import Fit
-from ..writing import begun
+from ..writing import begun, folder_beside
 from .tables import describe, text_table
 
 DPI = 110
@@ -58,16 +58,13 @@ def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]
     After an exception nothing is left.  Raises ``OSError`` as `prepare_folder` does.
     """
     folder = prepare_folder(folder)
-    work = Path(tempfile.mkdtemp(prefix=".oti-", dir=folder.parent))
+    work = folder_beside(folder)
     files: list[Path] = []
     try:
         with begun(work):
             yield work, files
         if not folder.exists():
             # One step: a kill leaves the folder complete or not there.
-            umask = os.umask(0)
-            os.umask(umask)
-            work.chmod(0o777 & ~umask)
             work.rename(folder)
             files += sorted(folder.iterdir())
             return
