@@ -1,11 +1,11 @@
-"""NUTS ends, with a sentence, where it gets nowhere."""
+"""NUTS ends, with a sentence, where it gets nowhere, and says how far it is."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from torusimaging.inference import sample_nuts
-from torusimaging.inference.nuts import TOO_MANY
+from torusimaging.inference.nuts import TOO_MANY, _Watch
 
 
 def ridge(u, narrow):
@@ -36,3 +36,16 @@ def test_a_ridge_that_is_only_slow_is_sampled():
     spread = np.std(chains.draws[0] @ np.array([1, -1]))
     # Errors of an sd of 400 draws are 4 % where all are independent.
     assert spread == pytest.approx(np.sqrt(2) * 0.02, rel=0.25)
+
+
+def test_chains_that_wait_for_a_core_do_not_hide_the_effective_sample_size():
+    """Two of four chains draw already: the state has their ESS, and is not warming up."""
+    told = []
+    watch = _Watch(4, 10, 60, told.append)
+    rng = np.random.default_rng(0)
+    for first, n in ((0, 10), (10, 50)):
+        for c in range(2):
+            watch.looked = -np.inf  # It does not look twice in a second.
+            watch.add(c, first, [rng.normal(size=(n, 3)), np.zeros(n), np.zeros(n, bool)])
+    assert told[-1].done == 120 and told[-1].ess > 20 and "ESS" in str(told[-1])
+    assert "warming up" in str(told[1])

@@ -28,6 +28,8 @@ BLOCKS, LONGEST = 20, 250
 # A chain is hopeless where its last `LOOKED_AT` draws, or those of its last block, took more than
 # so many leapfrog steps on average (a tree has at most 1023), or where its step size is that small.
 TOO_MANY, LOOKED_AT, TOO_SMALL = 512, 64, 1e-8
+# Seconds between two looks at the effective sample size while a run goes on.
+LOOK = 1.0
 # What a block keeps of each draw, before the chain's state: see `Chains`.
 COLUMNS = ("draws", "logdensity", "diverging", "steps", "energy")
 
@@ -173,7 +175,7 @@ class _Watch:
         self.warmup, self.report = num_warmup, report
         self.draws: list[list[np.ndarray]] = [[] for _ in range(n_chains)]
         self.progress = Progress(0, n_chains * total, n_chains, 0, np.nan, np.inf)
-        self.resumed = 0
+        self.resumed, self.looked = 0, 0.0
 
     def add(self, c: int, first: int, kept: list[np.ndarray], resumed: bool = False) -> None:
         """Count the block of chain `c` that begins at step `first`."""
@@ -185,7 +187,10 @@ class _Watch:
             new = done - self.resumed
             elapsed = time.perf_counter() - self.begin
             left = (self.progress.total - done) * elapsed / new if new else np.inf
-            ess = self._ess() if c == 0 and self.report is not None else self.progress.ess
+            ess = self.progress.ess
+            due = elapsed - self.looked > LOOK or done == self.progress.total
+            if self.report is not None and due:
+                self.looked, ess = elapsed, self._ess()
             bad = self.progress.divergences + int(kept[2][skip:].sum())
             self.progress = self.progress._replace(
                 done=done, divergences=bad, ess=ess, seconds_left=left
@@ -194,10 +199,11 @@ class _Watch:
                 self.report(self.progress)
 
     def _ess(self) -> float:
-        chains = [np.concatenate(x) if x else np.zeros((0, 1)) for x in self.draws]
-        n = min(len(x) for x in chains)
-        if n < 8:
+        """The smallest bulk ESS of the chains that draw already; there are more chains than cores."""
+        chains = [np.concatenate(x) for x in self.draws if x and sum(map(len, x)) >= 8]
+        if not chains:
             return np.nan
+        n = min(map(len, chains))
         return float(np.min(diagnostics(np.stack([x[:n] for x in chains]))["ess_bulk"]))
 
 
