@@ -199,7 +199,7 @@ class _Watch:
                 self.report(self.progress)
 
     def _ess(self) -> float:
-        """The smallest bulk ESS of the chains that draw already; there are more chains than cores."""
+        """The smallest bulk ESS of the chains that draw already: some wait for a core."""
         chains = [np.concatenate(x) for x in self.draws if x and sum(map(len, x)) >= 8]
         if not chains:
             return np.nan
