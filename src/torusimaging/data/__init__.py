@@ -1,16 +1,9 @@
-"""Stars to maps: counts and label means over the (pos, vel) plane."""
+"""Stars to maps: counts and label means over the (pos, vel) plane.
 
-from .binning import get_binned_counts, get_binned_label
-from .files import open_table, write_table
-from .streaming import bin_files
-from .tables import read_map, write_map
+The names are those of ``__init__.pyi``; each is imported at its first use, so that a fit of a map
+does not wait for what bins stars.
+"""
 
-__all__ = [
-    "bin_files",
-    "get_binned_counts",
-    "get_binned_label",
-    "open_table",
-    "read_map",
-    "write_map",
-    "write_table",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
