@@ -211,3 +211,33 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, read):
             read(path)
     with pytest.raises(ValueError, match="too long"):
         read("x" * 5000)
+
+
+@pytest.mark.parametrize("blank", [" ", "    ", "\t"])
+def test_cells_of_blanks_are_empty(blank, write):
+    """Tables in columns fill empty cells with blanks, at their beginning or below."""
+    for cells in ([blank, "1.5", "2"], ["1.5", blank, "2"], ["1.5", "2", blank]):
+        path = write("a,b\n" + "".join(f"{cell},1\n" for cell in cells))
+        wanted = [np.nan if cell == blank else float(cell) for cell in cells]
+        np.testing.assert_array_equal(open_table(path).read(["a"])["a"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"), [("\u00a00.1", r"\\xa00.1"), ("0.1\u200b", r"0.1\\u200b")]
+)
+def test_signs_that_cannot_be_seen_are_shown(cell, seen, write):
+    sentence = f"must hold numbers, but holds '{seen}' in row 2"
+    with pytest.raises(TableError, match=f"column 'a' of .*{sentence}"):
+        open_table(write(f"a,b\n1,1\n{cell},1\n")).check(["a"], ["a"])
+    with pytest.raises(TableError, match=f"column 'mgfe' of .*{sentence}"):
+        read_map(write(HEAD + f"0.1,10,0.2,0.01\n0.2,20,{cell},0.01\n"))
+
+
+def test_tables_of_very_many_columns_are_read(write):
+    """To look for each name among all others would take minutes."""
+    names = [f"c{k}" for k in range(20_000)]
+    path = write(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    assert open_table(path).read(["c7"])["c7"] == [1]
+    path.write_text(",".join([*names, "c7"]) + "\n")
+    with pytest.raises(TableError, match="two columns 'c7'"):
+        open_table(path)

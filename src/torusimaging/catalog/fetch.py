@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..arguments import shown
 from ..data.fitsfile import check_whole
 from ..data.formats import TableError
+from ..reading import as_path
 from ..writing import in_use, put
 from .presets import PRESETS
 
@@ -99,14 +101,19 @@ def fetch(
     hand and where to put it, where the archive cannot be reached, the connection breaks, or
     something else arrives than a FITS file.
     """
-    if name not in DOWNLOADS:
+    if not isinstance(name, str) or name not in DOWNLOADS:
         known = f"known: {', '.join(DOWNLOADS)}"
-        if name in PRESETS and PRESETS[name].files:
+        if isinstance(name, str) and name in PRESETS and PRESETS[name].files:
             files = " and ".join(PRESETS[name].files)
             raise ValueError(f"{name} cannot be fetched ({known}): {files}, {PRESETS[name].where}.")
         raise ValueError(f"there are no public files {name!r} ({known}).")
-    folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    if mirror is not None and not (isinstance(mirror, str) and mirror.strip()):
+        raise ValueError(f"mirror must be an address, but {shown(mirror)} was given.")
+    folder = as_path(folder, "folder", "be a path")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the folder {folder} cannot be made: {error.strerror}.") from None
     files, by_hand, failed = [], [], []
     for item in DOWNLOADS[name]:
         path = folder / item.name
