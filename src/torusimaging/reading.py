@@ -1,6 +1,7 @@
 """Files to read: named by a path, there, and of the kind that can be read from its beginning."""
 
 import os
+import sys
 from pathlib import Path
 
 from .arguments import shown
@@ -26,7 +27,14 @@ def as_path(
         found = Path(path).expanduser()
     except RuntimeError:
         raise ValueError(f"{name} must {must}, but {shown(path)} names nobody's home.") from None
-    if len(os.fsencode(found)) > 4095 or any(len(os.fsencode(p)) > 255 for p in found.parts):
+    try:
+        lengths = [len(os.fsencode(found)), *(len(os.fsencode(p)) for p in found.parts)]
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} has a letter that names of files cannot have here, in "
+            f"{sys.getfilesystemencoding()}: {shown(str(found))}."
+        ) from None
+    if lengths[0] > 4095 or any(length > 255 for length in lengths[1:]):
         raise ValueError(f"{name} is too long for the name of a file: {str(found)[:60]}...")
     return found
 

@@ -516,7 +516,7 @@ SQUARE = ((0, 0), (1, 0), (1, 1))
         (lambda: catalog.is_set("F", [1], 1 * u.kpc), "the bits of F must be a list or 'any'"),
         (lambda: catalog.fetch([]), "there are no public files"),
         (lambda: catalog.fetch("apogee-dr17", 3), "folder must be a path, but 3"),
-        (lambda: catalog.fetch("apogee-dr17", mirror=3), "mirror must be an address, but 3"),
+        (lambda: catalog.fetch("apogee-dr17", mirror=3), "mirror must be an address such as"),
         (lambda: catalog.is_set("F", None, [1]), "F must hold whole numbers"),
         (lambda: catalog.is_set("F", [1], 3), "the bits of F must be a list or 'any', not 3"),
         (lambda: catalog.Request("generic", ("a", None)), "preset must be a Preset"),

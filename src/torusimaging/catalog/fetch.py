@@ -6,6 +6,7 @@ that which the server announces, and a file takes its name only when they have a
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ..writing import in_use, put
 from .presets import PRESETS
 
 SDSS = "https://data.sdss.org/sas"
+ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[^\0]*)?$", re.IGNORECASE)
 BLOCK = 2**20
 TIMEOUT = (10, 60)  # s to connect, and between two blocks
 
@@ -106,9 +108,12 @@ def fetch(
         if isinstance(name, str) and name in PRESETS and PRESETS[name].files:
             files = " and ".join(PRESETS[name].files)
             raise ValueError(f"{name} cannot be fetched ({known}): {files}, {PRESETS[name].where}.")
-        raise ValueError(f"there are no public files {name!r} ({known}).")
-    if mirror is not None and not (isinstance(mirror, str) and mirror.strip()):
-        raise ValueError(f"mirror must be an address, but {shown(mirror)} was given.")
+        raise ValueError(f"there are no public files {shown(name)} ({known}).")
+    if mirror is not None and not (isinstance(mirror, str) and ADDRESS.match(mirror)):
+        raise ValueError(
+            f"mirror must be an address such as https://example.org/folder, but {shown(mirror)} "
+            "was given."
+        )
     folder = as_path(folder, "folder", "be a path")
     try:
         folder.mkdir(parents=True, exist_ok=True)
