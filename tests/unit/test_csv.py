@@ -131,7 +131,7 @@ def test_comments_among_rows_are_no_stars(write):
     for rows in (ROWS + "#" + ROWS, "#" + ROWS):
         with pytest.raises(TableError, match="has the comment '#0.1,10.*remove it"):
             open_table(write(HEAD + rows)).read(["mgfe"])
-    assert read_map(write(HEAD + ROWS + "#9" + ROWS))["label"].size == 3
+    assert read_map(write(HEAD + ROWS + "#9" + ROWS.replace("0.2,20", "0.3,20")))["label"].size == 3
     quoted = open_table(write('id,x\n"#1",2\n'))
     assert list(quoted.read(["id"])["id"]) == ["#1"]
 
@@ -241,3 +241,28 @@ def test_tables_of_very_many_columns_are_read(write):
     path.write_text(",".join([*names, "c7"]) + "\n")
     with pytest.raises(TableError, match="two columns 'c7'"):
         open_table(path)
+
+
+def test_a_pixel_counts_once(write):
+    """A map that is appended to itself would halve the errors' squares without a word."""
+    with pytest.raises(ValueError, match=r"one pixel in two rows, 1 and 3 of those .* count twice"):
+        read_map(write(HEAD + ROWS + ROWS))
+    # Another survey's label at the same place is data of its own, and so are rows of no label.
+    other = "0.1,10,0.25,0.01\n0.3,30,,\n0.3,30,,\n"
+    assert len(read_map(write(HEAD + ROWS + other))["label"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"label": 3}, "label must be the name of a column, but 3"),
+        ({"label": 1 * u.kpc}, "label must be the name of a column"),
+        ({"scatter": None}, "scatter must be a number of at least 0, but None"),
+        ({"scatter": 10**400}, "scatter must be a number of at least 0"),
+        ({"scatter": 1 * u.kpc}, "scatter must be a number of at least 0"),
+        ({"scatter": -0.1}, "scatter must be a number of at least 0, but -0.1"),
+    ],
+)
+def test_wrong_kinds_of_a_map_are_one_sentence(arguments, words, write):
+    with pytest.raises(ValueError, match=words):
+        read_map(write(HEAD + ROWS), **arguments)

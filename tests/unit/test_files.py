@@ -363,3 +363,14 @@ def test_what_a_table_cannot_be_made_of_is_said(arguments, words, tmp_path, monk
     with pytest.raises(ValueError, match=words):
         write_table(*arguments)
     assert not any(tmp_path.iterdir())
+
+
+def test_units_of_columns_are_a_dictionary():
+    columns, bins = {"pos": "z", "vel": "v", "label": "x"}, {"pos": [0, 1] * u.kpc}
+    bins["vel"] = [0, 1] * u.km / u.s
+    for units in (3, ["kpc"], "kpc"):
+        with pytest.raises(ValueError, match="column_units must be a dictionary by name"):
+            oti.data.bin_files("a.csv", bins, columns, column_units=units)
+    for paths in (1 * u.kpc, np.array("a.csv"), np.array(3)):
+        with pytest.raises(ValueError, match="paths must name files or folders"):
+            oti.data.bin_files(paths, bins, columns)

@@ -4,7 +4,7 @@ import filecmp
 import glob
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import astropy.units as u
@@ -81,7 +81,7 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
     dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
     named twice and as `hats_files` does.
     """
-    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
+    if isinstance(paths, str | bytes | os.PathLike) or not np.iterable(paths):
         paths = [paths]
     found: list[Path] = []
     for given in paths:
@@ -171,11 +171,10 @@ def write_table(
 
 def _meta_words(meta: dict | None) -> bytes:
     """A table's own words as JSON."""
+    words = {} if meta is None else mapping(meta, "meta")
     try:
-        return json.dumps(mapping(meta, "meta") if meta is not None else {}).encode()
+        return json.dumps(words).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, ValueError) and str(error).startswith("meta"):
-            raise
         raise ValueError(f"meta must hold what JSON can, but does not: {error}.") from None
 
 
