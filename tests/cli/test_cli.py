@@ -130,7 +130,7 @@ def bad(arguments, capsys) -> str:
         ("z_kpc,vz_kms,mgfe,mgfe_err,saturated\n0,0,1,1,1\n", "1 of them saturated"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,nan,1\n1,1,nan,1\n", "at least two usable pixels"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,-1\n1,1,1,1\n", "label_err must not be negative"),
-        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,1,1\n", "more than one pos"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,2,1\n", "more than one pos"),
         ("\x00\x89\xff binary", "cannot be read"),
     ],
 )

@@ -303,9 +303,9 @@ def test_a_table_that_is_read_as_a_whole_is_parsed_once(tmp_path, monkeypatch, e
     table["z"] = Column(rng.normal(0, 0.3, 500), unit="kpc")
     table["v"] = Column(rng.normal(0, 20, 500), unit="km/s")
     paths = [tmp_path / f"{k}.{ending}" for k in range(2)]
-    for path in paths:
+    for k, path in enumerate(paths):
+        table["w"] = k  # copies of a file are refused
         table.write(path, format="votable" if ending == "vot" else "ascii.ecsv")
-        table["y"] += 1  # copies of a file are refused
     columns = {"pos": "z", "vel": "v", "label": "y"}
     binned = bin_files(paths, BINS, columns, rows=100, workers=2)
     assert len(parsed) == len(paths) and binned["n_stars"] == 1000
