@@ -51,6 +51,8 @@ def real_number(value: Any, name: str, allowed: str, fits: Callable[[float], boo
         plain = np.asarray(value)
         # A unit would be dropped here: what has one is no plain number.
         good = plain.dtype.kind in "iuf" and getattr(value, "unit", None) is None
+        # A masked number would be the one that is hidden, or 0.
+        good = good and not np.ma.is_masked(value)
         number = float(plain.reshape(())) if good else np.nan
     except (TypeError, ValueError, OverflowError):
         number = np.nan

@@ -260,9 +260,15 @@ def test_a_pixel_counts_once(write):
         ({"scatter": None}, "scatter must be a number of at least 0, but None"),
         ({"scatter": 10**400}, "scatter must be a number of at least 0"),
         ({"scatter": 1 * u.kpc}, "scatter must be a number of at least 0"),
+        ({"scatter": np.ma.masked}, "scatter must be a number of at least 0, but masked"),
         ({"scatter": -0.1}, "scatter must be a number of at least 0, but -0.1"),
     ],
 )
 def test_wrong_kinds_of_a_map_are_one_sentence(arguments, words, write):
     with pytest.raises(ValueError, match=words):
         read_map(write(HEAD + ROWS), **arguments)
+
+
+def test_a_scatter_of_any_size_is_added(write):
+    path = write("z_kpc,vz_kms,mgfe,mgfe_err,count\n0.1,10,0.2,0.01,4\n0.2,20,0.3,0.01,16\n")
+    np.testing.assert_allclose(read_map(path, scatter=1e200)["label_err"], [5e199, 2.5e199])

@@ -113,7 +113,7 @@ def _with_scatter(path: Path, columns: dict, label: str, scatter: float) -> np.n
         raise ValueError(f"scatter needs a column 'count' in {path}, which has none.")
     used = np.isfinite(columns[label]) & np.isfinite(error)
     _check_counts(path, count, used & ~(count >= 1), "must be at least 1 where scatter is added")
-    return np.sqrt(error**2 + scatter**2 / np.where(used, count, 1))
+    return np.hypot(error, scatter / np.sqrt(np.where(used, count, 1)))
 
 
 def _check_counts(path: Path, count: np.ndarray, bad: np.ndarray, rule: str) -> None:
