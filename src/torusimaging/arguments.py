@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -29,10 +29,14 @@ def nearest(name: object, known: Iterable[object], cutoff: float = 0.5) -> str:
     return f" (there are {', '.join(names)})." if names else "."
 
 
+def is_whole_number(value: Any) -> bool:
+    """Whether a value is of a kind of whole numbers, which truth values are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
 def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
     """The value as an ``int``; a ``ValueError`` for what is none, truth values included."""
-    good = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-    if not good or value < least or (most is not None and value > most):
+    if not is_whole_number(value) or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be a whole number {span}, but {shown(value)} was given.")
     return int(value)
@@ -47,6 +51,8 @@ def real_number(value: Any, name: str, allowed: str, fits: Callable[[float], boo
         plain = np.asarray(value)
         # A unit would be dropped here: what has one is no plain number.
         good = plain.dtype.kind in "iuf" and getattr(value, "unit", None) is None
+        # A masked number would be the one that is hidden, or 0.
+        good = good and not np.ma.is_masked(value)
         number = float(plain.reshape(())) if good else np.nan
     except (TypeError, ValueError, OverflowError):
         number = np.nan
@@ -88,6 +94,13 @@ def texts(value: Any, name: str) -> list[str]:
     if not len(value):
         raise ValueError(f"{name} must hold at least one name, but is empty.")
     return list(value)
+
+
+def mapping(value: Any, name: str) -> Mapping:
+    """The value; a ``ValueError`` unless it holds things by name, as a dictionary does."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name} must be a dictionary by name, but {shown(value)} was given.")
+    return value
 
 
 def dictionary(value: Any, name: str) -> dict:

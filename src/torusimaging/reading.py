@@ -1,6 +1,7 @@
 """Files to read: named by a path, there, and of the kind that can be read from its beginning."""
 
 import os
+import sys
 from pathlib import Path
 
 from .arguments import shown
@@ -22,8 +23,18 @@ def as_path(
         raise ValueError(f"{name} must {must}, but {shown(path)} was given.")
     if not os.fspath(path) or "\0" in os.fspath(path):
         raise ValueError(f"{name} must {must}, but {shown(path)} was given.")
-    found = Path(path).expanduser()
-    if len(os.fsencode(found)) > 4095 or any(len(os.fsencode(p)) > 255 for p in found.parts):
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{name} must {must}, but {shown(path)} names nobody's home.") from None
+    try:
+        lengths = [len(os.fsencode(found)), *(len(os.fsencode(p)) for p in found.parts)]
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} has a letter that names of files cannot have here, in "
+            f"{sys.getfilesystemencoding()}: {shown(str(found))}."
+        ) from None
+    if lengths[0] > 4095 or any(length > 255 for length in lengths[1:]):
         raise ValueError(f"{name} is too long for the name of a file: {str(found)[:60]}...")
     return found
 
@@ -40,13 +51,20 @@ def existing_file(path: str | os.PathLike, what: str = "file", want: str | None 
     try:
         if path.is_dir():
             raise ValueError(f"{path} is a folder, not {want}.")
+        if path.is_symlink():
+            # What is no more than a link to itself is not there, but says why.
+            path.stat()
         if not path.exists():
             raise FileNotFoundError(f"there is no {what} {path}.")
         if not path.is_file():
             raise ValueError(f"{path} is not a regular file: give {want}.")
-        with open(path, "rb"):
+        with open(path, "rb") as file:
+            # A disk that fails, or memory that is no file, fails at the first byte.
+            file.read(1)
             return path
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        if error.errno is None:
+            raise
+        raise FileNotFoundError(f"{path} is a link to a file that is not there.") from None
     except OSError as error:
         raise type(error)(f"{path} cannot be read: {error.strerror or error}.") from None

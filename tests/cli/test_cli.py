@@ -1,5 +1,6 @@
 """The command line: what it writes, and how it refuses."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -129,7 +130,7 @@ def bad(arguments, capsys) -> str:
         ("z_kpc,vz_kms,mgfe,mgfe_err,saturated\n0,0,1,1,1\n", "1 of them saturated"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,nan,1\n1,1,nan,1\n", "at least two usable pixels"),
         ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,-1\n1,1,1,1\n", "label_err must not be negative"),
-        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,1,1\n", "more than one pos"),
+        ("z_kpc,vz_kms,mgfe,mgfe_err\n0,0,1,1\n0,0,2,1\n", "more than one pos"),
         ("\x00\x89\xff binary", "cannot be read"),
     ],
 )
@@ -177,3 +178,72 @@ def test_argparse_errors_exit_with_two(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "exit codes:\n  0 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--chains", "--draws", "--warmup", "--seed", "--scatter"])
+def test_two_dashes_are_no_value(option, map_file, capsys):
+    """Of ``--chains=--`` argparse makes an empty list."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", str(map_file), f"{option}=--"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "expected one argument" in error or "invalid" in error
+
+
+@pytest.mark.parametrize("command", ["fit", "calibrate", "bin"])
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("", "the output folder must be a path, but '' was given"),
+        ("~nobody-at-all/x", "names nobody's home"),
+        ("x" * 300, "the output folder is too long for the name of a file"),
+        ("a\0b", "the output folder must be a path, but 'a\\x00b' was given"),
+        ("\ud800", "the output folder has a letter that names of files cannot have here"),
+    ],
+)
+def test_what_is_no_output_folder_is_said(command, out, words, map_file, tmp_path, capsys):
+    path = map_file
+    if command == "bin":
+        path = tmp_path / "a.toml"
+        path.write_text('files = ["a.csv"]\n[label]\nname = "x"\n')
+    before = sorted(tmp_path.iterdir())
+    assert main([command, str(path), f"--out={out}"]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_process_may_lack_a_standard_stream(name, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, name, None)
+        assert main(["bin", "--template", "generic"]) == 0
+        getattr(sys, name).close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux's")
+def test_outputs_that_are_lost_are_said_or_borne(monkeypatch, capsys, tmp_path):
+    with monkeypatch.context() as patch, contextlib.suppress(OSError), open("/dev/full", "w") as f:
+        patch.setattr(sys, "stdout", f)
+        assert main(["bin", "--template", "generic"]) == 2
+    sentence = "oti: error: standard output cannot be written: No space left on device.\n"
+    assert capsys.readouterr().err == sentence
+    with monkeypatch.context() as patch, contextlib.suppress(OSError), open("/dev/full", "w") as f:
+        patch.setattr(sys, "stderr", f)
+        assert main(["bin", str(tmp_path / "nowhere.toml")]) == 2
+
+
+def test_a_working_folder_that_is_gone_is_said(monkeypatch, capsys, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        folder.rmdir()
+        assert main(["bin", "--template", "generic"]) == 2
+    assert "the working folder cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mirror", ["x", "file:///etc", "http://", "ftp://a", "", "http://a\0"])
+def test_a_mirror_is_an_address(mirror, tmp_path, capsys):
+    assert main(["fetch", "sdss-v-dr19", "--to", str(tmp_path / "a"), f"--mirror={mirror}"]) == 2
+    assert "mirror must be an address such as https://" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

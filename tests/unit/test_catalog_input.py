@@ -479,7 +479,18 @@ SQUARE = ((0, 0), (1, 0), (1, 1))
         (lambda: catalog.Selection(ranges={"a": ("x", "y")}), "the range of a must be .low, high."),
         (lambda: catalog.Selection(polygon=3), "polygon must have three or more"),
         (lambda: catalog.Selection(polygon=(*SQUARE, (0, np.nan))), "polygon must have .* finite"),
-        (lambda: catalog.Selection(polygon=SQUARE, polygon_columns="ab"), "must be two columns"),
+        (lambda: catalog.Selection(polygon=SQUARE, polygon_columns="ab"), "must be a list of na"),
+        (lambda: catalog.Selection(polygon=SQUARE, polygon_columns=["a"]), "must be two columns"),
+        (lambda: catalog.Selection(polygon=[1, 2] * KMS), "polygon must have three or more"),
+        (lambda: catalog.Selection(prograde="yes"), "prograde must be True or False, but 'yes'"),
+        (lambda: catalog.Selection(Lz_spread=True, Lz_radius=8 * u.kpc), "Lz_spread must be pos"),
+        (lambda: catalog.RotationCurve(v0=None), "v0 must be positive, but None"),
+        (lambda: catalog.RotationCurve().speed(8), "R has no unit"),
+        (lambda: catalog.Frame(8 * u.kpc, name=3), "name must be a text, but 3"),
+        (lambda: catalog.Frame.from_dict(3), "a frame must be a dictionary by name, but 3"),
+        (lambda: catalog.Frame.from_dict({"R0": 3, "v_sun": "a"}), "R0 of a frame must be a text"),
+        (lambda: catalog.Frame.from_dict({"R0": "8 kpc", "v_sun": "(1"}), "v_sun of a frame must"),
+        (lambda: catalog.Frame.from_dict(FRAME.as_dict() | {"Z": "1"}), "a frame has no 'Z'"),
         (lambda: catalog.Selection(y_max=np.ones(2) * u.kpc), "y_max must be positive"),
         (lambda: catalog.to_galactocentric("tutorial", *SKY), "frame must be a Frame"),
         (lambda: catalog.vertical_errors(FRAME, *SKY, errors=None), "errors must be columns by na"),
@@ -491,19 +502,100 @@ SQUARE = ((0, 0), (1, 0), (1, 1))
             lambda: catalog.vertical_errors(FRAME, *SKY, SIGMA, {"parallax_pmra_corr": np.ones(5)}),
             "parallax_pmra_corr must be one a star, 2, not 5",
         ),
+        (
+            lambda: catalog.vertical_errors(FRAME, *SKY, SIGMA, 0),
+            "correlations must be columns by name, but 0",
+        ),
+        (
+            lambda: catalog.vertical_errors(FRAME, *SKY, SIGMA, {"parallax_pmra_corr": 1 * u.kpc}),
+            "parallax_pmra_corr must (be|have) .*kpc",
+        ),
+        (lambda: catalog.bit([], "A"), "flag must be the name of a column, but"),
+        (lambda: catalog.is_set("F", [1] * u.kpc, [1]), "F must hold whole .* has the unit kpc"),
+        (lambda: catalog.is_set("F", [1e200], [1]), "F must hold whole numbers, but is missing or"),
+        (lambda: catalog.is_set("F", [1], 1 * u.kpc), "the bits of F must be a list or 'any'"),
+        (lambda: catalog.fetch([]), "there are no public files"),
+        (lambda: catalog.fetch("apogee-dr17", 3), "folder must be a path, but 3"),
+        (lambda: catalog.fetch("apogee-dr17", mirror=3), "mirror must be an address such as"),
         (lambda: catalog.is_set("F", None, [1]), "F must hold whole numbers"),
         (lambda: catalog.is_set("F", [1], 3), "the bits of F must be a list or 'any', not 3"),
         (lambda: catalog.Request("generic", ("a", None)), "preset must be a Preset"),
         (lambda: catalog.Request(GENERIC, "fe_h"), "label must be two columns.* not 'fe_h'"),
-        (lambda: catalog.Request(GENERIC, ("a", None), "snr"), "needed must be columns"),
+        (lambda: catalog.Request(GENERIC, ("a", None), "snr"), "needed must be a list of names"),
         (
             lambda: catalog.read_stars("t.fits", catalog.Request(GENERIC, ("a", None))),
             "files must be a list of paths",
         ),
-        (lambda: catalog.read_apogee("a", "b", extra="SNR"), "extra must be a list of columns"),
+        (
+            lambda: catalog.read_stars(3, catalog.Request(GENERIC, ("a", None))),
+            "files must be a list of paths, but 3",
+        ),
+        (lambda: catalog.read_stars(["t.fits"], None), "request must be a Request, but None"),
+        (lambda: catalog.read_apogee("a", "b", extra=3), "extra must be a list of names, but 3"),
+        (lambda: catalog.read_apogee("a", "b", label=3), "label must be the name of a column"),
+        (lambda: catalog.read_apogee("a", "b", extra="SNR"), "extra must be a list of names"),
         (lambda: plot_places(3), "places must be Galactocentric coordinates, not 3"),
     ],
 )
 def test_wrong_kinds_are_one_sentence(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+# -- configurations and places that no one means ----------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["ra", "dec", "pmra", "pmdec", "radial_velocity"])
+def test_no_column_is_two_observables(role):
+    """The right ascension taken as the declination is a place on the sky like any other."""
+    for other in ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity"):
+        if other != role:
+            config = {"files": ["a.csv"], "label": {"name": "x"}, "columns": {role: other}}
+            with pytest.raises(ValueError, match=f"columns.{role} must be another column than"):
+                catalog.read_config(config)
+            config["columns"] = {role: "mine", other: "mine"}
+            with pytest.raises(ValueError, match="must be another column than"):
+                catalog.read_config(config)
+
+
+def test_two_columns_may_change_places():
+    config = {"files": ["a.csv"], "label": {"name": "x"}, "columns": {"ra": "dec", "dec": "ra"}}
+    preset = catalog.read_config(config).preset
+    assert (preset.column("ra"), preset.column("dec")) == ("dec", "ra")
+
+
+@pytest.mark.parametrize("unit", ["1e400 deg", "-1 deg", "0 deg", "nan deg", 3, None])
+def test_units_scale_by_a_positive_number(unit):
+    config = {"files": ["a.csv"], "label": {"name": "x"}, "units": {"ra": unit}}
+    with pytest.raises(ValueError, match="units.ra is .*, which is no unit"):
+        catalog.read_config(config)
+    config["units"] = {"ra": "deg", "logg": "dex(cm / s2)", "x": "1e-3 mas", "mag": "mag"}
+    assert catalog.read_config(config).units == config["units"]
+
+
+@pytest.mark.parametrize("bits", [np.ma.masked, None, 3, "some", np.array("any")])
+def test_flags_are_lists_or_any(bits):
+    config = {"files": ["a.csv"], "label": {"name": "x"}, "flags": {"f": bits}}
+    with pytest.raises(ValueError, match="flags.f must be a list of bits or 'any'"):
+        catalog.read_config(config)
+
+
+def test_a_configuration_of_endless_lists_is_refused(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("files = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(ValueError, match="a.toml is no readable TOML file: its lists lie too deep"):
+        catalog.read_config(path)
+
+
+@pytest.mark.parametrize("unit", ["deg", "rad", "hourangle"])
+def test_places_beyond_the_sky_are_no_places(tmp_path, unit):
+    """Of any unit: 9999 and 99.9 are marks of some catalogues, and degrees no radians."""
+    columns = stars()
+    for name in ("ra", "dec"):
+        columns[name] = (columns[name] * u.deg).to_value(unit)
+    columns["ra"][:2] = (np.array([400, -9999.5]) * u.deg).to_value(unit)
+    columns["dec"][2:4] = (np.array([95, -100]) * u.deg).to_value(unit)
+    Table(columns).write(tmp_path / "a.fits")
+    sample = load([tmp_path / "a.fits"], units=UNITS | {"ra": unit, "dec": unit})
+    assert len(sample) == N - 4
+    assert ("ra and dec measured", 4) in [(step.name, step.removed) for step in sample.flow]

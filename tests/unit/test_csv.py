@@ -131,7 +131,7 @@ def test_comments_among_rows_are_no_stars(write):
     for rows in (ROWS + "#" + ROWS, "#" + ROWS):
         with pytest.raises(TableError, match="has the comment '#0.1,10.*remove it"):
             open_table(write(HEAD + rows)).read(["mgfe"])
-    assert read_map(write(HEAD + ROWS + "#9" + ROWS))["label"].size == 3
+    assert read_map(write(HEAD + ROWS + "#9" + ROWS.replace("0.2,20", "0.3,20")))["label"].size == 3
     quoted = open_table(write('id,x\n"#1",2\n'))
     assert list(quoted.read(["id"])["id"]) == ["#1"]
 
@@ -211,3 +211,64 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, read):
             read(path)
     with pytest.raises(ValueError, match="too long"):
         read("x" * 5000)
+
+
+@pytest.mark.parametrize("blank", [" ", "    ", "\t"])
+def test_cells_of_blanks_are_empty(blank, write):
+    """Tables in columns fill empty cells with blanks, at their beginning or below."""
+    for cells in ([blank, "1.5", "2"], ["1.5", blank, "2"], ["1.5", "2", blank]):
+        path = write("a,b\n" + "".join(f"{cell},1\n" for cell in cells))
+        wanted = [np.nan if cell == blank else float(cell) for cell in cells]
+        np.testing.assert_array_equal(open_table(path).read(["a"])["a"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"), [("\u00a00.1", r"\\xa00.1"), ("0.1\u200b", r"0.1\\u200b")]
+)
+def test_signs_that_cannot_be_seen_are_shown(cell, seen, write):
+    sentence = f"must hold numbers, but holds '{seen}' in row 2"
+    with pytest.raises(TableError, match=f"column 'a' of .*{sentence}"):
+        open_table(write(f"a,b\n1,1\n{cell},1\n")).check(["a"], ["a"])
+    with pytest.raises(TableError, match=f"column 'mgfe' of .*{sentence}"):
+        read_map(write(HEAD + f"0.1,10,0.2,0.01\n0.2,20,{cell},0.01\n"))
+
+
+def test_tables_of_very_many_columns_are_read(write):
+    """To look for each name among all others would take minutes."""
+    names = [f"c{k}" for k in range(20_000)]
+    path = write(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    assert open_table(path).read(["c7"])["c7"] == [1]
+    path.write_text(",".join([*names, "c7"]) + "\n")
+    with pytest.raises(TableError, match="two columns 'c7'"):
+        open_table(path)
+
+
+def test_a_pixel_counts_once(write):
+    """A map that is appended to itself would halve the errors' squares without a word."""
+    with pytest.raises(ValueError, match=r"one pixel in two rows, 1 and 3 of those .* count twice"):
+        read_map(write(HEAD + ROWS + ROWS))
+    # Another survey's label at the same place is data of its own, and so are rows of no label.
+    other = "0.1,10,0.25,0.01\n0.3,30,,\n0.3,30,,\n"
+    assert len(read_map(write(HEAD + ROWS + other))["label"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"label": 3}, "label must be the name of a column, but 3"),
+        ({"label": 1 * u.kpc}, "label must be the name of a column"),
+        ({"scatter": None}, "scatter must be a number of at least 0, but None"),
+        ({"scatter": 10**400}, "scatter must be a number of at least 0"),
+        ({"scatter": 1 * u.kpc}, "scatter must be a number of at least 0"),
+        ({"scatter": np.ma.masked}, "scatter must be a number of at least 0, but masked"),
+        ({"scatter": -0.1}, "scatter must be a number of at least 0, but -0.1"),
+    ],
+)
+def test_wrong_kinds_of_a_map_are_one_sentence(arguments, words, write):
+    with pytest.raises(ValueError, match=words):
+        read_map(write(HEAD + ROWS), **arguments)
+
+
+def test_a_scatter_of_any_size_is_added(write):
+    path = write("z_kpc,vz_kms,mgfe,mgfe_err,count\n0.1,10,0.2,0.01,4\n0.2,20,0.3,0.01,16\n")
+    np.testing.assert_allclose(read_map(path, scatter=1e200)["label_err"], [5e199, 2.5e199])

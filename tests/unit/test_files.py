@@ -1,6 +1,7 @@
 """Columns of table files: the same from every format, and damaged files named."""
 
 import gzip
+import os
 
 import astropy.units as u
 import numpy as np
@@ -298,3 +299,78 @@ def test_folders_and_devices_are_no_files(tmp_path):
             door(tmp_path)
         with pytest.raises(ValueError, match=f"is not a regular file: give {kind}"):
             door("/dev/zero")
+
+
+DOORS = (open_table, expand, oti.load, oti.data.read_map, oti.catalog.read_config)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_links_that_lead_nowhere_say_so(door, tmp_path):
+    path = tmp_path / "a.csv"
+    path.symlink_to(tmp_path / "b.csv")
+    with pytest.raises(OSError, match=r"a.csv is a link to a file that is not there\.$"):
+        door(path)
+    (tmp_path / "b.csv").symlink_to(path)
+    with pytest.raises(OSError, match=r"a.csv cannot be read: Too many levels of symbolic links\."):
+        door(path)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_home_of_nobody_is_no_path(door):
+    with pytest.raises(ValueError, match="'~nobody-at-all/a.csv' names nobody's home"):
+        door("~nobody-at-all/a.csv")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="a file of Linux's")
+@pytest.mark.parametrize("door", [open_table, oti.load, oti.data.read_map, oti.catalog.read_config])
+def test_a_file_that_fails_at_its_first_byte_is_named(door):
+    with pytest.raises(OSError, match="/proc/self/mem cannot be read: "):
+        door("/proc/self/mem")
+
+
+@pytest.mark.parametrize("hdu", [-1, "", " ", True, 1.5, b"a", [1], np.nan])
+def test_a_table_within_a_file_has_a_number_or_a_name(hdu, tmp_path):
+    path = tmp_path / "a.fits"
+    Table({"a": [1]}).write(path)
+    with pytest.raises(ValueError, match="hdu must be a whole number of at least 0 or a name, but"):
+        open_table(path, hdu)
+
+
+@pytest.mark.parametrize("columns", [3, "a", b"a", [], [1], {"a": 1}, 1 * u.kpc, [["a"]]])
+def test_columns_to_read_are_names(columns, tmp_path):
+    path = tmp_path / "a.fits"
+    Table({"a": [1]}).write(path)
+    for door in (open_table(path).read, open_table(path).as_table):
+        with pytest.raises(ValueError, match="columns must "):
+            door(columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((None, {"a": [1]}), "path must be the name of a file, but None"),
+        (("a.parquet", None), "columns must be a dictionary by name, but None"),
+        (("a.parquet", [[1]]), "columns must be a dictionary by name"),
+        (("a.parquet", {}), "columns must hold at least one column"),
+        (("a.parquet", {1: [1]}), "columns must be a dictionary by name"),
+        (("a.parquet", {"a": [1]}, 3), "meta must be a dictionary by name, but 3"),
+        (("a.parquet", {"a": [1]}, 1 * u.kpc), "meta must be a dictionary by name"),
+        (("a.parquet", {"a": [1]}, {"b": 1j}), "meta must hold what JSON can, but does not"),
+    ],
+)
+def test_what_a_table_cannot_be_made_of_is_said(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        write_table(*arguments)
+    assert not any(tmp_path.iterdir())
+
+
+def test_units_of_columns_are_a_dictionary():
+    columns, bins = {"pos": "z", "vel": "v", "label": "x"}, {"pos": [0, 1] * u.kpc}
+    bins["vel"] = [0, 1] * u.km / u.s
+    for units in (3, ["kpc"], "kpc"):
+        with pytest.raises(ValueError, match="column_units must be a dictionary by name"):
+            oti.data.bin_files("a.csv", bins, columns, column_units=units)
+    for paths in (1 * u.kpc, np.array("a.csv"), np.array(3)):
+        with pytest.raises(ValueError, match="paths must name files or folders"):
+            oti.data.bin_files(paths, bins, columns)

@@ -263,7 +263,7 @@ def test_one_of_several_tables_of_a_votable(tmp_path):
         open_table(path, "field")
     with pytest.raises(TableError, match="no table 2"):
         open_table(path, 2)
-    with pytest.raises(ValueError, match="hdu must be a whole number or a name, but 1.5"):
+    with pytest.raises(ValueError, match="hdu must be a whole number .* or a name, but 1.5"):
         open_table(path, 1.5)
     with pytest.raises(TableError, match="holds no table"):
         open_table(votable(tmp_path / "none.vot", names=()))
@@ -303,7 +303,8 @@ def test_a_table_that_is_read_as_a_whole_is_parsed_once(tmp_path, monkeypatch, e
     table["z"] = Column(rng.normal(0, 0.3, 500), unit="kpc")
     table["v"] = Column(rng.normal(0, 20, 500), unit="km/s")
     paths = [tmp_path / f"{k}.{ending}" for k in range(2)]
-    for path in paths:
+    for k, path in enumerate(paths):
+        table["w"] = k  # copies of a file are refused
         table.write(path, format="votable" if ending == "vot" else "ascii.ecsv")
     columns = {"pos": "z", "vel": "v", "label": "y"}
     binned = bin_files(paths, BINS, columns, rows=100, workers=2)

@@ -2,6 +2,9 @@
 
 import os
 
+import numpy as np
+
+from ..arguments import shown, texts
 from .presets import APOGEE_DR17
 from .stars import Stars
 from .tables import Request, read_stars
@@ -42,7 +45,8 @@ def read_apogee(
     Raises as `read_stars`.
     """
     error = f"{label}_ERR" if label_err is None else label_err
-    if isinstance(extra, str):
-        raise ValueError(f"extra must be a list of columns, but {extra!r} was given.")
-    needed = (*FLAGS, *extra)
+    for name, value in (("label", label), ("label_err", error)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be the name of a column, but {shown(value)} was given.")
+    needed = (*FLAGS, *(texts(extra, "extra") if np.size(extra) else ()))
     return read_stars([allstar, gaia], Request(APOGEE_DR17, (label, error), needed, flags=FLAGS))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..reading import as_path, existing_file
 from ..units import UnitError, internal
-from .flags import HORTA24, TUTORIAL, bit
+from .flags import ANY, HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame
 from .presets import CORRELATIONS, NEEDED, PRESETS, UNITS, Preset, observables_of
 from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
@@ -105,6 +105,8 @@ def _parse(path: Path) -> dict:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"{path} is no readable TOML file: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"{path} is no readable TOML file: its lists lie too deep.") from None
 
 
 def _check(section: str, entries: Mapping, name: str) -> None:
@@ -200,8 +202,11 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         try:
             if not isinstance(unit, str | u.UnitBase):
                 raise TypeError
-            u.Unit(unit)
-        except (TypeError, ValueError):
+            # Magnitudes and the like, as dex(cm / s2), have no scale.
+            scale = getattr(u.Unit(unit), "scale", 1.0)
+            if isinstance(scale, complex) or not 0 < scale < math.inf:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             raise UnitError(f"units.{column} is {unit!r}, which is no unit.") from None
     return Config(
         preset=preset,
@@ -252,7 +257,7 @@ def _roles(preset: Preset, given: Mapping[str, str]) -> dict[str, str]:
     moved = {role for role, name in given.items() if name != preset.column(role)}
     own = {k: v for k, v in preset.columns.items() if moved.isdisjoint(observables_of(k))}
     columns = own | dict(given)
-    used = {columns.get(role, role): role for role in NEEDED}
+    used = {columns.get(role, role): role for role in NEEDED if role not in given}
     for role, name in columns.items():
         if name and used.setdefault(name, role) != role:
             raise ValueError(
@@ -291,7 +296,7 @@ def _flags(sections: dict, preset: Preset, label: str) -> dict:
         own = {_of_label(flag, preset.label[0], label): bits for flag, bits in own.items()}
     flags = dict(own) | entries
     for flag, bits in flags.items():
-        if bits != "any":
+        if not (isinstance(bits, str) and bits == ANY):
             if not isinstance(bits, (list, tuple)):
                 raise ValueError(f"flags.{flag} must be a list of bits or 'any', not {bits!r}.")
             for entry in bits:

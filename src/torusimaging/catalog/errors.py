@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import astropy.units as u
 import numpy as np
 
+from ..arguments import shown
 from ..data.formats import filled
 from ..units import internal
 from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_observables
@@ -71,13 +72,14 @@ def vertical_errors(
     """
     if not isinstance(frame, Frame):
         raise ValueError(f"frame must be a Frame, such as FRAMES['tutorial'], not {frame!r}.")
-    for what, given in (("errors", errors), ("correlations", correlations or {})):
+    correlations = {} if correlations is None else correlations
+    for what, given in (("errors", errors), ("correlations", correlations)):
         if not isinstance(given, Mapping):
-            raise ValueError(f"{what} must be columns by name, but {given!r} was given.")
+            raise ValueError(f"{what} must be columns by name, but {shown(given)} was given.")
     parallax = is_parallax(distance)
     names = [n if n != "parallax" or parallax else "distance" for n in OBSERVABLES]
     sigma = _sigmas(names, errors, np.size(ra))
-    rho = _correlations(names, correlations or {}, np.size(ra))
+    rho = _correlations(names, correlations, np.size(ra))
     matrix, _ = frame.affine
     columns = plain_observables(ra, dec, distance, pmra, pmdec, radial_velocity)
     n = columns[0].size
@@ -156,6 +158,8 @@ def _correlations(
     for name, values in correlations.items():
         if name not in known:
             raise ValueError(f"correlations has no use for {name!r} (known: {', '.join(known)}).")
+        if getattr(values, "unit", None):
+            values = internal(values, u.dimensionless_unscaled, name)
         values = _one_a_star(np.asarray(filled(values, name)), n, name)
         if np.any(np.abs(values) > 1):
             raise ValueError(f"{name} must lie between -1 and 1, but does not.")

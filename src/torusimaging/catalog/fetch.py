@@ -6,18 +6,22 @@ that which the server announces, and a file takes its name only when they have a
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..arguments import shown
 from ..data.fitsfile import check_whole
 from ..data.formats import TableError
+from ..reading import as_path
 from ..writing import in_use, put
 from .presets import PRESETS
 
 SDSS = "https://data.sdss.org/sas"
+ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[^\0]*)?$", re.IGNORECASE)
 BLOCK = 2**20
 TIMEOUT = (10, 60)  # s to connect, and between two blocks
 
@@ -99,14 +103,22 @@ def fetch(
     hand and where to put it, where the archive cannot be reached, the connection breaks, or
     something else arrives than a FITS file.
     """
-    if name not in DOWNLOADS:
+    if not isinstance(name, str) or name not in DOWNLOADS:
         known = f"known: {', '.join(DOWNLOADS)}"
-        if name in PRESETS and PRESETS[name].files:
+        if isinstance(name, str) and name in PRESETS and PRESETS[name].files:
             files = " and ".join(PRESETS[name].files)
             raise ValueError(f"{name} cannot be fetched ({known}): {files}, {PRESETS[name].where}.")
-        raise ValueError(f"there are no public files {name!r} ({known}).")
-    folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+        raise ValueError(f"there are no public files {shown(name)} ({known}).")
+    if mirror is not None and not (isinstance(mirror, str) and ADDRESS.match(mirror)):
+        raise ValueError(
+            f"mirror must be an address such as https://example.org/folder, but {shown(mirror)} "
+            "was given."
+        )
+    folder = as_path(folder, "folder", "be a path")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the folder {folder} cannot be made: {error.strerror}.") from None
     files, by_hand, failed = [], [], []
     for item in DOWNLOADS[name]:
         path = folder / item.name

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ..arguments import shown
 from ..data.formats import filled
 
 _WARN = "TEFF LOGG VMICRO M_H ALPHA_M C_M N_M STAR CHI2 COLORTE ROTATION SN SPEC_HOLE ATMOS_HOLE"
@@ -168,6 +169,8 @@ def bit(flag: str, name: str | int) -> int:
 
 
 def _number(flag: str, name: str) -> int:
+    if not isinstance(flag, str):
+        raise ValueError(f"flag must be the name of a column, but {shown(flag)} was given.")
     if flag not in BITS:
         raise ValueError(
             f"the bits of {flag} have no names here, so {name!r} must be a number (flags with "
@@ -195,9 +198,11 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
     """
     if np.ma.getmaskarray(values).any():
         values = filled(values, flag)
-    values = np.atleast_1d(values)
+    if unit := str(getattr(values, "unit", None) or ""):
+        raise ValueError(f"{flag} must hold whole numbers, but has the unit {unit}.")
+    values = np.atleast_1d(np.asarray(values))
     if values.dtype.kind == "f":
-        bad = ~(np.isfinite(values) & (values == np.trunc(values)))
+        bad = ~((np.abs(values) < 2.0**63) & (values == np.trunc(values)))
         if bad.any():
             raise ValueError(
                 f"{flag} must hold whole numbers, but is missing or broken for {bad.sum()} of "
@@ -208,7 +213,7 @@ def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np
         raise ValueError(f"{flag} must hold whole numbers, but holds text, such as {values[:1]}.")
     if isinstance(bits, str) and bits == ANY:
         return values != 0
-    if isinstance(bits, str) or not isinstance(bits, Iterable):
+    if isinstance(bits, str) or np.ndim(bits) != 1 or not isinstance(bits, Iterable):
         raise ValueError(f"the bits of {flag} must be a list or 'any', not {bits!r}.")
     mask = 0
     for name in bits:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 
+from ..arguments import mapping, nearest, shown
 from ..units import internal, with_unit
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Frame:
     def __post_init__(self):
         units = {"R0": u.kpc, "z_sun": u.pc, "v_sun": KMS}
         units |= dict.fromkeys(("galcen_ra", "galcen_dec", "roll"), u.deg)
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, but {shown(self.name)} was given.")
         for name, unit in units.items():
             value = internal(getattr(self, name), unit, name)
             shape = (3,) if name == "v_sun" else ()
@@ -109,12 +112,15 @@ class Frame:
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> "Frame":
         """The frame that `as_dict` wrote down."""
-        if missing := {"R0", "v_sun"} - set(values):
+        if missing := {"R0", "v_sun"} - set(mapping(values, "a frame")):
             raise ValueError(f"a frame must have {', '.join(sorted(missing))}, but has not.")
-        own = {k: u.Quantity(v) for k, v in values.items() if k not in ("name", "v_sun")}
-        parts = values["v_sun"].strip("() kms/").split(",")
-        speeds = [float(part) for part in parts] * KMS
-        return cls(**own, v_sun=speeds, name=values.get("name", "own"))
+        own = {}
+        for name, text in values.items():
+            if name not in cls.__dataclass_fields__:
+                known = nearest(name, cls.__dataclass_fields__)
+                raise ValueError(f"a frame has no {name!r}{known}")
+            own[name] = text if name == "name" else _read_text(text, name)
+        return cls(**own)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Frame) and self.as_dict() == other.as_dict()
@@ -131,6 +137,22 @@ def _text(q: u.Quantity) -> str:
     if q.ndim:
         return f"({', '.join(repr(float(x)) for x in q.value)}) {q.unit}"
     return f"{float(q.value)!r} {q.unit}"
+
+
+def _read_text(text: str, name: str) -> u.Quantity:
+    """What `_text` wrote; a ``ValueError`` for anything else."""
+    try:
+        if not isinstance(text, str):
+            raise TypeError
+        if not text.startswith("("):
+            return u.Quantity(text)
+        values, unit = text[1:].split(")")
+        return [float(part) for part in values.split(",")] * u.Unit(unit)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} of a frame must be a text such as '8.3 kpc' or '(12.9, 245.6, 7.78) km / s', "
+            f"but {shown(text)} was given."
+        ) from None
 
 
 # Frames of the published samples.  The tutorial's solar motion is Astropy's default set "v4.0",

@@ -196,8 +196,11 @@ def measured(
     multiple of its error; a distance must be positive; proper motions and the radial velocity must
     be finite.
     """
-    near = np.abs(stars.values("dec")) <= 90
-    yield "ra and dec measured", np.isfinite(stars.values("ra")) & near
+    # Beyond a full turn, and beyond the poles, are marks and other units, not places.
+    turn, pole = (stars.units.get(stars.roles.get(x, x), u.deg) for x in ("ra", "dec"))
+    on_sky = np.abs(stars.values("ra")) <= (360 * u.deg).to_value(turn) * (1 + 1e-9)
+    near = np.abs(stars.values("dec")) <= (90 * u.deg).to_value(pole) * (1 + 1e-9)
+    yield "ra and dec measured", on_sky & near
     yield f"{stars.distance} > 0", stars.values(stars.distance) > 0
     if parallax_over_error is not None:
         if not stars.has("parallax_error"):

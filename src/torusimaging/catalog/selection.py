@@ -13,6 +13,7 @@ from types import MappingProxyType
 import astropy.units as u
 import numpy as np
 
+from ..arguments import positive, texts, truth
 from ..units import internal
 from .frames import KMS, Galactocentric
 from .stars import as_floats
@@ -41,6 +42,8 @@ class RotationCurve:
     at: str = "guiding"
 
     def __post_init__(self):
+        if self.v0 is None:
+            raise ValueError("v0 must be positive, but None was given.")
         _positive(self.v0, KMS, "v0")
         for name, unit in (("slope", SLOPE), ("R_ref", u.kpc)):
             value = internal(getattr(self, name), unit, name)
@@ -74,7 +77,8 @@ class RotationCurve:
 
     def speed(self, R: u.Quantity) -> u.Quantity:
         """The circular velocity at `R`."""
-        return (self.v0 + self.slope * (R - self.R_ref)).to(KMS)
+        distance = internal(R, u.kpc, "R") * u.kpc - self.R_ref
+        return (self.v0 + self.slope * distance).to(KMS)
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,10 @@ class Selection:
             object.__setattr__(self, name, _length_range(getattr(self, name), name))
         for name in ("parallax_over_error", "Lz_spread"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and 0 < value < np.inf):
-                raise ValueError(f"{name} must be positive, but {value!r} was given.")
+            if value is not None:
+                positive(value, name)
+        if self.prograde is not None:
+            truth(self.prograde, "prograde")
         if not isinstance(self.rotation, RotationCurve):
             raise ValueError(f"rotation must be a RotationCurve, not {self.rotation!r}.")
         if not isinstance(self.ranges, Mapping):
@@ -135,11 +141,11 @@ class Selection:
         if (self.Lz_spread is None) != (self.Lz_radius is None):
             raise ValueError("Lz_spread and Lz_radius must be given together.")
         if self.polygon is not None:
-            vertices = self.polygon if np.iterable(self.polygon) else ()
+            vertices = list(self.polygon) if np.iterable(self.polygon) else ()
             good = all(_are_numbers(x, 2) and np.all(np.isfinite(x)) for x in vertices)
             if not good or len(vertices) < 3:
                 raise ValueError("polygon must have three or more vertices (x, y), finite numbers.")
-            if isinstance(self.polygon_columns, str) or len(self.polygon_columns) != 2:
+            if len(texts(self.polygon_columns, "polygon_columns")) != 2:
                 raise ValueError(
                     f"polygon_columns must be two columns, not {self.polygon_columns}."
                 )
@@ -226,7 +232,7 @@ def _positive(value: u.Quantity | None, unit: u.UnitBase, name: str) -> None:
 
 
 def _are_numbers(values: object, n: int) -> bool:
-    if not isinstance(values, Sequence | np.ndarray) or len(values) != n:
+    if not isinstance(values, Sequence | np.ndarray) or np.shape(values) != (n,):
         return False
     return all(isinstance(x, Real) for x in values)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
+from ..arguments import shown, texts
 from ..data.files import TableFile, open_table
 from ..data.formats import filled, nearest
 from ..data.missing import MISSING, is_missing
@@ -46,8 +47,8 @@ class Request:
             raise ValueError(f"label must be two columns, the second None perhaps, not {label!r}.")
         for name in ("needed", "flags"):
             columns = getattr(self, name)
-            if isinstance(columns, str) or not all(isinstance(x, str) for x in columns):
-                raise ValueError(f"{name} must be columns, but {columns!r} was given.")
+            if not isinstance(columns, tuple | list) or columns:
+                texts(columns, name)
 
 
 def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
@@ -71,6 +72,8 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     join, and an id that occurs twice where nothing says which row to keep; `UnitError` for a
     column whose unit is missing or wrong.
     """
+    if not isinstance(request, Request):
+        raise ValueError(f"request must be a Request, but {shown(request)} was given.")
     preset = request.preset
     tables = _opened(files, preset)
     roles = _roles(tables, preset)
@@ -152,8 +155,8 @@ def _home(tables: list[TableFile], name: str) -> int | None:
 
 
 def _checked_files(files: Sequence[str | Path], preset: Preset) -> list[Path]:
-    if isinstance(files, str | Path):
-        raise ValueError(f"files must be a list of paths, but {files!r} was given.")
+    if isinstance(files, str | bytes | Mapping) or not np.iterable(files):
+        raise ValueError(f"files must be a list of paths, but {shown(files)} was given.")
     paths = [as_path(f, "files") for f in files]
     n = max(1, len(preset.keys))
     if len(paths) != n:

@@ -1,5 +1,6 @@
 """Configurations to begin with, as TOML."""
 
+from ..arguments import shown
 from .config import FLAGS
 from .frames import FRAMES
 from .presets import PRESETS, UNITS, Preset, observables_of
@@ -16,7 +17,7 @@ def template(name: str = "apogee-dr17") -> str:
     Raises ``ValueError`` for an unknown preset.
     """
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r} (known: {', '.join(PRESETS)}).")
+        raise ValueError(f"there is no preset {shown(name)} (known: {', '.join(PRESETS)}).")
     preset = PRESETS[name]
     return "\n".join(
         [

@@ -1,12 +1,16 @@
 """The command ``oti``: catalogues to maps, fits of maps or of a simulated survey, their test."""
 
+import errno
+import os
 import sys
 
 from .interruption import EXIT_INTERRUPTED, Interruption
-from .parser import build_parser
+from .parser import parse
 from .progress import Progress
 
 EXIT_BAD_INPUT = 2
+# What becomes of an output whose reader, disk or terminal is gone.
+LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,11 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     0: done; 2: bad input, one sentence on stderr; 3: done, but the diagnostics name a problem;
     130: Ctrl-C, or the end of a batch job.
     """
-    options = build_parser().parse_args(arguments)
+    _open_streams()
+    options = parse(arguments)
     with Interruption(ends_process=arguments is None) as interruption:
         try:
             with Progress(options.quiet) as progress:
                 progress.stage("starting")
+                _check_working_folder()
                 # Slow imports wait until the arguments are known to be good; a fit needs double
                 # precision, and pictures are written, not shown.
                 import jax
@@ -29,13 +35,51 @@ def main(arguments: list[str] | None = None) -> int:
                 matplotlib.use("Agg")
                 from . import commands
 
-                return getattr(commands, options.command)(options, progress) or 0
+                code = getattr(commands, options.command)(options, progress) or 0
+                sys.stdout.flush()
+                return code
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             text = " ".join(str(error).split()) or type(error).__name__
-            print(f"oti: error: {text}", file=sys.stderr)
+            if isinstance(error, OSError) and error.errno in LOST and error.filename is None:
+                text = f"standard output cannot be written: {error.strerror}."
+                _forget_output(arguments is None)
+            _say(f"oti: error: {text}")
             return EXIT_BAD_INPUT
         except KeyboardInterrupt as stop:
             interruption.answered.set()
-            print(f"oti: {str(stop) or 'interrupted; no result was written.'}", file=sys.stderr)
+            _say(f"oti: {str(stop) or 'interrupted; no result was written.'}")
             interruption.end()
             return EXIT_INTERRUPTED
+
+
+def _open_streams() -> None:
+    """Give a process that was started without its standard streams some that lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+
+def _check_working_folder() -> None:
+    """Say what is wrong before libraries fail that look for their settings there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise OSError(
+            f"the working folder cannot be used ({error.strerror}): change to another."
+        ) from None
+
+
+def _say(text: str) -> None:
+    """Say it on standard error; where that is lost, the code has to do."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+def _forget_output(ends_process: bool) -> None:
+    """Let Python not try again, at the end of the process, what could not be written."""
+    if ends_process:
+        lost = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(lost, sys.stdout.fileno())
+        os.close(lost)

@@ -27,6 +27,11 @@ def _check_sampling(options) -> None:
         raise ValueError("--frame must be readable text.")
 
 
+def _out(options, usual: str) -> str:
+    """The output folder; an empty name is none, and not the usual one."""
+    return usual if options.out is None else options.out
+
+
 def demo(options, progress) -> int:
     from .. import data, mock
     from ..report.folder import prepare_folder
@@ -73,7 +78,7 @@ def fit(options, progress) -> int:
     _check_sampling(options)
     progress.stage(f"reading {Path(options.map).name}")
     binned = data.read_map(options.map, options.label, options.scatter)
-    folder = prepare_folder(options.out or f"oti-fit-{Path(options.map).stem}")
+    folder = prepare_folder(_out(options, f"oti-fit-{Path(options.map).stem}"))
     # The optimum waits here until the report is written, for `oti sample` to go on from.
     partial = _partial_of(folder)
     path = partial / "fit.nc"
@@ -101,11 +106,12 @@ def fit(options, progress) -> int:
 
 def sample(options, progress) -> int:
     from ..inference.checkpoint import read_identity
+    from ..reading import as_path
     from ..report.folder import prepare_folder
     from ..results import load
     from ..writing import in_use
 
-    path = Path(options.fit)
+    path = as_path(options.fit)
     progress.stage(f"reading {path.name}")
     fit = load(path)
     if options.resume:
@@ -125,7 +131,7 @@ def sample(options, progress) -> int:
         if getattr(options, name) is None:
             setattr(options, name, value)
     _check_sampling(options)
-    folder = prepare_folder(options.out or f"oti-sample-{path.stem}")
+    folder = prepare_folder(_out(options, f"oti-sample-{path.stem}"))
     with in_use(folder):
         with _resumable(path, folder):
             fit = _draw(fit, options, progress, _checkpoint_of(path), options.resume)

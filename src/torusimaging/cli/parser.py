@@ -12,6 +12,17 @@ EXIT_CODES = """exit codes:
 DEFAULTS = {"chains": 4, "draws": 1000, "warmup": 500, "seed": 0}
 
 
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command's options; ends the process with code 2 where they are wrong."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        # Of `--chains=--` argparse makes an empty list.
+        if value == []:
+            parser.error(f"argument {name}: expected one argument")
+    return options
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oti",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import from_arrow, pyarrow_part
-from .csvtext import NULLS, Layout, is_number, layout_of, no_number, rows_of
+from .csvtext import BLANK_CELLS, NULLS, Layout, is_number, layout_of, no_number, rows_of
 from .formats import BLOCK, Columns, TableError, TableFile, joined, unreadable
 
 CONVERSION = re.compile(r"conversion error to (\w+).*?: invalid value '(.*)'", re.DOTALL)
@@ -43,7 +43,7 @@ class CsvFile(TableFile):
                 include_columns=columns,
                 strings_can_be_null=True,
                 column_types=kinds,
-                null_values=NULLS,
+                null_values=NULLS + BLANK_CELLS,
             ),
         )
 

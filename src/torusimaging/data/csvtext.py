@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ SEPARATORS = ",;\t|"
 # Cells that say that a value is missing.
 NULLS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
 NULLS += ["N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"]
+# What may stand around a cell, and cells of nothing else, as tables in columns have them.
+BLANKS = " \t"
+BLANK_CELLS = [*(" " * n for n in range(1, 65)), "\t"]
 # Numbers in ASCII digits, without the signs between groups that Python's own reading allows.
 NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
@@ -121,7 +125,7 @@ def _check_names(found: Layout, path: Path) -> None:
             "blanks."
         )
     # A table's index, as pandas writes it, is a column without a name.
-    again = next((name for name in names if name and names.count(name) > 1), None)
+    again = next((name for name, n in Counter(names).items() if name and n > 1), None)
     if again is not None:
         raise TableError(f"{path} has two columns {again!r}: rename one.")
 
@@ -220,7 +224,7 @@ def way_out(text: str) -> str:
 def first_bad(cells: Sequence[str]) -> tuple[int, str] | None:
     """The place and text of the first cell that is neither a number nor missing, or None."""
     for k, cell in enumerate(cells):
-        text = cell.strip()
+        text = cell.strip(BLANKS)
         if text not in NULLS and not is_number(text):
             return k, text
     return None
@@ -229,6 +233,8 @@ def first_bad(cells: Sequence[str]) -> tuple[int, str] | None:
 def no_number(path: Path, column: str, row: int, text: str) -> TableError:
     """The sentence about a column of which the cell of data row `row`, from 1, is no number."""
     shown = text if len(text) <= 40 else f"{text[:40]}... ({len(text)} characters)"
+    # What cannot be seen, as a blank that no key types, is shown by its number.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
     return TableError(
         f"column {column!r} of {path} must hold numbers, but holds '{shown}' in row {row}: "
         f"{way_out(text)}."

@@ -4,13 +4,14 @@ import filecmp
 import glob
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import is_whole_number, mapping, shown
 from ..reading import as_path, existing_file
 from ..units import unit_words
 from ..writing import write_complete
@@ -55,8 +56,11 @@ def open_table(path: str | os.PathLike, hdu: int | str | None = None) -> TableFi
         )
     if hdu is not None and kind not in ("fits", "votable"):
         raise ValueError(f"hdu is for FITS files and VOTables, but {path} is none.")
-    if isinstance(hdu, bool) or not (hdu is None or isinstance(hdu, int | np.integer | str)):
-        raise ValueError(f"hdu must be a whole number or a name, but {hdu!r:.60} was given.")
+    named = isinstance(hdu, str) and hdu.strip()
+    if not (hdu is None or named or (is_whole_number(hdu) and hdu >= 0)):
+        raise ValueError(
+            f"hdu must be a whole number of at least 0 or a name, but {shown(hdu)} was given."
+        )
     if path.stat().st_size == 0:
         raise TableError(f"{path} is empty.")
     if kind == "fits":
@@ -77,7 +81,7 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
     dataset.  Raises ``FileNotFoundError`` where there is none and ``ValueError`` for a file that is
     named twice and as `hats_files` does.
     """
-    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
+    if isinstance(paths, str | bytes | os.PathLike) or not np.iterable(paths):
         paths = [paths]
     found: list[Path] = []
     for given in paths:
@@ -86,6 +90,8 @@ def expand(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]
             found += _in_folder(path)
         elif path.exists():
             found.append(path)
+        elif path.is_symlink():
+            existing_file(path, want="a table file")  # says where the link ends
         else:
             matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
             if not matches:
@@ -137,11 +143,15 @@ def write_table(
     """Write columns to a Parquet file, units and `meta` (JSON) in its metadata, or nothing.
 
     Masked values are missing ones in the file, too.  Raises ``ValueError`` for columns of unequal
-    length and ``OSError`` where the file cannot be written.
+    length, for what is no path, no columns by name or no `meta` by name that JSON can hold, and
+    ``OSError`` where the file cannot be written.
     """
+    path, words = as_path(path), _meta_words(meta)
     parquet = pyarrow_part("parquet")
     import pyarrow as pa
 
+    if not mapping(columns, "columns"):
+        raise ValueError("columns must hold at least one column, but are empty.")
     sizes = {name: np.shape(values) for name, values in columns.items()}
     if len(set(sizes.values())) > 1 or any(len(shape) != 1 for shape in sizes.values()):
         raise ValueError(f"columns must be rows of equal length, but have shapes {sizes}.")
@@ -153,11 +163,19 @@ def write_table(
         unit = unit_words(getattr(values, "unit", None))
         fields.append(pa.field(name, array.type, metadata={UNIT: unit.encode()} if unit else None))
         arrays.append(array)
-    words = {META: json.dumps(meta or {}).encode()}
-    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=words))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={META: words}))
     return write_complete(
         path, lambda name: parquet.write_table(table, name, write_page_checksum=True)
     )
+
+
+def _meta_words(meta: dict | None) -> bytes:
+    """A table's own words as JSON."""
+    words = {} if meta is None else mapping(meta, "meta")
+    try:
+        return json.dumps(words).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"meta must hold what JSON can, but does not: {error}.") from None
 
 
 def _kind(path: Path) -> str | None:

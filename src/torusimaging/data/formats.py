@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from ..arguments import texts
 from ..reading import TableError
 from .csvtext import first_bad, no_number
 
@@ -44,6 +45,7 @@ class TableFile(abc.ABC):
         Whole numbers of which some are missing are masked arrays: as fractions, ids would lose
         figures.  Raises `TableError` for a column that the file lacks and for a damaged file.
         """
+        columns = texts(columns, "columns")
         pieces = [
             piece for part in self.parts(1 << 20) for piece in self.pieces(columns, 1 << 20, part)
         ]

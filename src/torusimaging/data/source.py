@@ -8,6 +8,7 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import mapping
 from ..units import UnitError, internal, label_unit
 from .formats import Columns, TableError, filled, nearest
 from .missing import MISSING, is_missing
@@ -187,7 +188,7 @@ def check_marks(missing) -> tuple[float, ...]:
 def check_units(columns, column_units: Mapping) -> None:
     """Raise a ``ValueError`` for units of columns that are not read."""
     names = list(columns.values() if isinstance(columns, Mapping) else columns)
-    for name in column_units:
+    for name in mapping(column_units, "column_units"):
         if name not in names:
             raise ValueError(
                 f"column_units names {name!r}, which is none of the columns read"

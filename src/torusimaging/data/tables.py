@@ -8,7 +8,8 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..reading import existing_file
+from ..arguments import real_number, shown
+from ..reading import as_path, existing_file
 from ..units import internal, label_unit, plain, stated_unit, unit_words, with_unit
 from ..writing import write_complete
 from .csvtext import NULLS, first_bad, layout_of, no_number, rows_of
@@ -42,7 +43,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
 
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for what is no regular file
     or no table, lacks a column, has values that are no numbers (the first row of them is named) or
-    marks of missing ones such as -9999, has no row left, or seems to list stars.
+    marks of missing ones such as -9999, has no row left, has one pixel twice, or seems to list
+    stars.
     """
     path = existing_file(path, want="the CSV file of a binned map")
     table, comments = _cells(path)
@@ -70,6 +72,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
             f"{path} seems to list stars, not pixels (nearly every row has a {z} and a {vz} of its "
             "own, and there is no column 'count'): bin them with get_binned_label first."
         )
+    pixel = (z, vz, label, f"{label}_err")
+    _check_repeated(path, np.column_stack([columns[name] for name in pixel]))
     values = {"label": columns[label]}
     values["label_err"] = _with_scatter(path, columns, label, scatter)
     if (unit := _label_unit(path, comments, label)) is not None:
@@ -100,8 +104,7 @@ def _label_unit(path: Path, comments: list[str], label: str) -> u.UnitBase | Non
 def _with_scatter(path: Path, columns: dict, label: str, scatter: float) -> np.ndarray:
     """The label's errors with the intrinsic scatter of their pixels' stars."""
     error, count = columns[f"{label}_err"], columns.get("count")
-    if not (np.isfinite(scatter) and scatter >= 0):
-        raise ValueError(f"scatter must be a number of at least 0, but {scatter!r} was given.")
+    scatter = real_number(scatter, "scatter", "a number of at least 0", lambda x: x >= 0)
     if count is not None:
         _check_counts(path, count, count < 0, "must not be negative")
     if scatter == 0:
@@ -110,7 +113,7 @@ def _with_scatter(path: Path, columns: dict, label: str, scatter: float) -> np.n
         raise ValueError(f"scatter needs a column 'count' in {path}, which has none.")
     used = np.isfinite(columns[label]) & np.isfinite(error)
     _check_counts(path, count, used & ~(count >= 1), "must be at least 1 where scatter is added")
-    return np.sqrt(error**2 + scatter**2 / np.where(used, count, 1))
+    return np.hypot(error, scatter / np.sqrt(np.where(used, count, 1)))
 
 
 def _check_counts(path: Path, count: np.ndarray, bad: np.ndarray, rule: str) -> None:
@@ -160,7 +163,7 @@ def write_map(
     # 17 figures: what is read back is what was written.
     lines = [",".join(f"{x:.17g}" for x in row) for row in rows]
     text = "\n".join([*header, ",".join(columns), *lines, ""])
-    return write_complete(path, lambda file: Path(file).write_text(text, encoding="utf-8"))
+    return write_complete(as_path(path), lambda file: Path(file).write_text(text, encoding="utf-8"))
 
 
 def _columns_of(binned: dict, name: str) -> tuple[dict[str, np.ndarray], u.UnitBase | None]:
@@ -205,6 +208,23 @@ def _mean_places(names: list[str]) -> dict[str, tuple[str, u.UnitBase]]:
     return out if len(out) == 2 else {}
 
 
+def _check_repeated(path: Path, pixels: np.ndarray) -> None:
+    """Raise a ``ValueError`` for a pixel, label and error, in two rows: it would count twice.
+
+    Two labels at one place are of two surveys, perhaps.
+    """
+    known = np.flatnonzero(np.isfinite(pixels).all(axis=1))
+    _, first, group = np.unique(pixels[known], axis=0, return_index=True, return_inverse=True)
+    earlier = first[np.ravel(group)]
+    again = np.flatnonzero(earlier != np.arange(known.size))
+    if again.size:
+        k = again[0]
+        raise ValueError(
+            f"{path} has one pixel in two rows, {known[earlier[k]] + 1} and {known[k] + 1} of "
+            "those that are not saturated: its stars would count twice; remove one."
+        )
+
+
 def _are_stars(z: np.ndarray, vz: np.ndarray) -> bool:
     """Whether coordinates are as many as rows: pixels share theirs with a row and a column."""
     return z.size > 100 and min(np.unique(z).size, np.unique(vz).size) > 0.5 * z.size
@@ -221,6 +241,8 @@ def _coordinate(path: Path, names: list[str], stem: str, units: dict) -> tuple[s
 
 
 def _label_name(path: Path, names: list[str], label: str | None) -> str:
+    if not (label is None or isinstance(label, str)):
+        raise ValueError(f"label must be the name of a column, but {shown(label)} was given.")
     if label is None:
         candidates = [n for n in names if f"{n}_err" in names]
         if not candidates:

@@ -10,7 +10,7 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..units import internal
+from ..units import internal, plain, with_unit
 from .orbits import (
     PhaseTable,
     action_integrand,
@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 G = 4.498502151469554e-12
 DENSITY = u.Msun / u.kpc**3
 TINY = 1e-150  # its square is still a normal number
+HIGHEST = 1e9  # kpc of a table of orbits
 DIRECT = 5000  # more stars than this are served by a table
 SPEED, ENERGY, FREQUENCY = u.kpc / u.Myr, (u.kpc / u.Myr) ** 2, u.rad / u.Myr
 Method = TypeVar("Method", bound=Callable)
@@ -41,11 +42,15 @@ def _quantities(out: u.UnitBase, *kinds: u.UnitBase) -> Callable[[Method], Metho
         @functools.wraps(method)
         def call(self, *args, **named):
             given = dict(zip(names, args, strict=False)) | named
-            if not any(isinstance(x, u.Quantity) for x in given.values()):
+            if len(args) > len(names) or given.keys() != set(names):
+                # Python's own words about arguments that are missing or too many.
                 return method(self, *args, **named)
+            given = {name: with_unit(x, name) for name, x in given.items()}
+            if not any(isinstance(x, u.Quantity) for x in given.values()):
+                return method(self, **{name: plain(x, name) for name, x in given.items()})
             units = dict(zip(names, kinds, strict=True))
-            plain = {name: internal(x, units[name], name) for name, x in given.items()}
-            return method(self, **plain) * out
+            values = {name: internal(x, units[name], name) for name, x in given.items()}
+            return method(self, **values) * out
 
         return cast(Method, call)
 
@@ -190,7 +195,8 @@ class Potential1D:
     @_quantities(ENERGY, u.kpc, SPEED)
     def energy(self, z: ArrayLike, vz: ArrayLike) -> Array:
         """E = v_z^2 / 2 + Phi(z) in kpc^2/Myr^2 (z in kpc, v_z in kpc/Myr)."""
-        return np.asarray(vz, dtype=float) ** 2 / 2 + self.potential(z)
+        z, vz = _together(z, vz)
+        return vz**2 / 2 + self.potential(z)
 
     @_quantities(u.kpc**2 / u.Myr, u.kpc, SPEED)
     def action_of(self, z: ArrayLike, vz: ArrayLike) -> Array:
@@ -200,7 +206,7 @@ class Potential1D:
     @_quantities(u.rad, u.kpc, SPEED)
     def angle(self, z: ArrayLike, vz: ArrayLike) -> Array:
         """The canonical angle in [0, 2 pi): 0 at z = 0 moving up (z in kpc, v_z in kpc/Myr)."""
-        z, vz = np.broadcast_arrays(np.asarray(z, dtype=float), np.asarray(vz, dtype=float))
+        z, vz = _together(z, vz)
         energy = self.energy(z, vz)
         if z.size > DIRECT:
             table = self._table(energy)
@@ -221,8 +227,10 @@ class Potential1D:
     def tabulate(self, z_top: float | u.Quantity) -> PhaseTable:
         """A table of all orbits of half-height up to `z_top` (kpc)."""
         height = _scalar(z_top, u.kpc, "z_top")
-        if not (np.isfinite(height) and height > 0):
-            raise ValueError(f"z_top must be a positive height in kpc, not {z_top}.")
+        if not 0 < height < HIGHEST:
+            raise ValueError(
+                f"z_top must be a positive height in kpc, below {HIGHEST:g}, not {z_top}."
+            )
         return tabulate_orbits(self, height)
 
     def _table(self, energy: Array) -> PhaseTable:
@@ -306,6 +314,19 @@ def _checked_layer(layer: tuple) -> tuple[float, float]:
     if not (np.isfinite(height) and height > 0):
         raise ValueError(f"the scale height h of a layer must be > 0 kpc, not {height:g}.")
     return _checked_density(rho, "the density of a layer"), height
+
+
+def _together(z: ArrayLike, vz: ArrayLike) -> tuple[Array, Array]:
+    """Heights and velocities as arrays of one shape."""
+    z, vz = np.asarray(z, dtype=float), np.asarray(vz, dtype=float)
+    try:
+        z, vz = np.broadcast_arrays(z, vz)
+    except ValueError:
+        raise ValueError(
+            f"z and vz must be of one shape, or one of them one number, but have shapes {z.shape} "
+            f"and {vz.shape}."
+        ) from None
+    return z, vz
 
 
 def _checked_energy(energy: ArrayLike) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
+from ..arguments import real_number
 from ..units import internal
 from .orbits import ORDER, Array, Grid, PhaseTable, mirrored, spline_coefficients, spline_value
 from .potential1d import Potential1D, solar_potential
@@ -48,6 +49,7 @@ class MockSurvey:
 
 def tanh_label(J: Array) -> Array:
     """The default label of an orbit, 0.25 tanh(sqrt(J) / 0.25), with J in kpc^2/Myr."""
+    J = internal(J, u.kpc**2 / u.Myr, "J", allow_plain=True)
     return 0.25 * np.tanh(np.sqrt(J) / 0.25)
 
 
@@ -57,6 +59,7 @@ def survey_selection(z: Array) -> Array:
     Dust and crowding hide most stars near the plane, distance those far from it, and the north
     was observed to larger heights than the south.
     """
+    z = internal(z, u.kpc, "z", allow_plain=True)
     height = np.abs(z)
     hidden = 0.92 * np.exp(-((height / 0.15) ** 2))
     return (1 - hidden) * np.exp(-height / np.where(z > 0, 1.4, 0.9))
@@ -320,8 +323,7 @@ def _checked_noise(scatter: float, err: tuple[float, float]) -> tuple[float, flo
     if not isinstance(err, tuple | list) or [isinstance(x, Real) for x in err] != [True] * 2:
         raise ValueError(f"label_err must be a range (low, high) of numbers, not {err!r}.")
     low, high = err
-    if not isinstance(scatter, Real) or not 0 <= scatter < np.inf:
-        raise ValueError(f"label_scatter must be a number >= 0, not {scatter!r}.")
+    scatter = real_number(scatter, "label_scatter", "a number >= 0", lambda x: x >= 0)
     if not (low == high == 0 or 0 < low <= high < np.inf):
         raise ValueError(f"label_err must be (0, 0) or a range 0 < low <= high, not {err}.")
     return scatter, low, high

@@ -36,7 +36,8 @@ def run(options, progress) -> None:
     check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
     progress.stage(f"reading {Path(options.map).name}")
     binned = data.read_map(options.map, options.label, options.scatter)
-    folder = prepare_folder(options.out or f"oti-calibrate-{Path(options.map).stem}")
+    usual = f"oti-calibrate-{Path(options.map).stem}"
+    folder = prepare_folder(usual if options.out is None else options.out)
     with in_use(folder):
         progress.stage("finding the optimum (compiles first)")
         fit = fit_map(binned, model=options.model)

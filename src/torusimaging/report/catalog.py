@@ -45,7 +45,7 @@ def run_bin(options, progress) -> None:
     if options.config is None:
         raise ValueError("give a configuration, or --template PRESET to print one.")
     config = read_config(options.config)
-    folder = prepare_folder(options.out or config.output)
+    folder = prepare_folder(config.output if options.out is None else options.out)
     with in_use(folder):
         sample = load(config, progress.stage)
         progress.stage("writing")

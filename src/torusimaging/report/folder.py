@@ -15,6 +15,7 @@ from .. import plot
 from ..mock import MockSurvey
 from ..models.samples import SampleState
 from ..profile import profiles
+from ..reading import as_path
 from ..results import Fit
 from ..writing import begun, folder_beside
 from .tables import describe, text_table
@@ -86,11 +87,9 @@ def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]
 def prepare_folder(folder: str | os.PathLike) -> Path:
     """Check that `folder` can be made or written, without making it; its absolute path.
 
-    Raises ``OSError`` with the reason.
+    Raises ``ValueError`` for what is no path and ``OSError`` with the reason.
     """
-    folder = Path(folder).absolute()
-    if "\0" in str(folder):
-        raise OSError(f"the output folder {str(folder)!r} is no path.")
+    folder = as_path(folder, "the output folder", "be a path").absolute()
     if folder.exists() and not folder.is_dir():
         raise OSError(f"the output folder {folder} is a file.")
     if not folder.parent.is_dir():
