@@ -128,7 +128,7 @@ def test_a_gradient_that_may_be_noise_is_a_problem():
 
 def bump(z, v):
     """A label that rises and falls again: at most z its quadratic in v is not that at others."""
-    return 0.2 * np.exp(-(((np.hypot(z / 0.4, v / V) - 1.0) / 0.5) ** 2))
+    return 0.2 * np.exp(-(((np.hypot(z / 0.4, v / V) - 0.6) / 0.25) ** 2))
 
 
 @pytest.mark.parametrize("label", [radial, bump])
