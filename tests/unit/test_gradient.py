@@ -114,15 +114,15 @@ def test_noise_is_seldom_passed():
 
 
 def test_a_gradient_that_may_be_noise_is_a_problem():
+    found = []
     for seed in range(40):
         data = map_of(lambda z, v: radial(z, v, 0.03), n=9, err=0.012, seed=seed)
         try:
             check_gradient(data)
         except ValueError:
             continue
-        if doubts(data):
-            break
-    assert "may be noise" in doubts(data)[0]
+        found += doubts(data)
+    assert found and all("may be noise" in sentence for sentence in found)
     assert doubts(map_of(radial)) == []
 
 
