@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from torusimaging.inference import sample_nuts
-from torusimaging.inference.nuts import TOO_MANY, _Watch
+from torusimaging.inference.nuts import COLUMNS, TOO_MANY, _check_work, _Watch
 
 
 def ridge(u, narrow):
@@ -28,6 +28,19 @@ def test_a_ridge_that_needs_more_steps_than_a_tree_has():
 def test_a_step_size_that_collapses():
     with pytest.raises(RuntimeError, match="gets nowhere"):
         sample_nuts(needle, 1e-30, jnp.zeros((1, 2)), 0, 80, 200)
+
+
+def test_a_chain_that_has_learnt_its_scales_goes_on():
+    """Draws of whole trees before the last window of the warm-up end no run that is quick since."""
+    column = COLUMNS.index("steps")
+
+    def blocks(*steps):
+        return [[np.full(20, n)] * column + [np.full(20, n)] for n in steps]
+
+    _check_work(0, blocks(1023, 1023, 1023, 7), 0.5, 0)
+    _check_work(0, blocks(7, 7, 7, 1023), 0.5, 0)
+    with pytest.raises(RuntimeError, match="a draw takes 1023 leapfrog steps"):
+        _check_work(0, blocks(7, 1023, 1023, 1023, 1023), 0.5, 20)
 
 
 def test_a_ridge_that_is_only_slow_is_sampled():

@@ -25,7 +25,7 @@ from .laplace import ln_densities
 
 # Blocks of a run, and the most steps of one.
 BLOCKS, LONGEST = 20, 250
-# A chain is hopeless where its last `LOOKED_AT` draws, or those of its last block, took more than
+# A chain is hopeless where its last `LOOKED_AT` draws, and those of its last block, took more than
 # so many leapfrog steps on average (a tree has at most 1023), or where its step size is that small.
 TOO_MANY, LOOKED_AT, TOO_SMALL = 512, 64, 1e-8
 # Seconds between two looks at the effective sample size while a run goes on.
@@ -222,8 +222,10 @@ def _check_work(c: int, blocks: list[list[np.ndarray]], step_size: float, free: 
     So no run takes more than about `TOO_MANY` leapfrog steps a draw.
     """
     steps = np.concatenate([block[COLUMNS.index("steps")] for block in blocks])[free:]
-    last = steps[-max(LOOKED_AT, len(blocks[-1][0])) :]
-    slow = last.size >= LOOKED_AT and last.mean() > TOO_MANY
+    size = len(blocks[-1][0])
+    last, newest = steps[-max(LOOKED_AT, size) :], steps[-size:]
+    # A chain that has just learnt its scales is not ended for the draws before.
+    slow = last.size >= LOOKED_AT and min(last.mean(), newest.mean()) > TOO_MANY
     if slow or (steps.size and not step_size > TOO_SMALL):
         raise RuntimeError(
             f"chain {c + 1} gets nowhere: a draw takes {last.mean():.0f} leapfrog steps of size "

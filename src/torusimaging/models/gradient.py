@@ -12,6 +12,7 @@ from .pixels import read_map
 NOTHING, LITTLE, WRONG_ERRORS = 1e-2, 1e-4, 1e-3
 # Knots of the best function of one coordinate: one for so many pixels, within limits.
 PIXELS_A_KNOT, FEWEST, MOST = 8, 3, 16
+RATIOS = np.geomspace(0.1, 10.0, 9)  # axis ratios of contours, squared, in units of the map's sds
 
 
 class TooFewPixels(ValueError):
@@ -84,33 +85,93 @@ def changes(
     """The changes that orbits ask for, and whether the label has a saddle instead.
 
     A quadratic in pos and vel must describe it better than a constant; a function of pos with a
-    quadratic in vel better than one of pos alone, and the other way round; and, with the slope
-    along it, the curvature along one of them at least must be there, as a plane has none.
-    Functions of one coordinate are straight between up to 16 knots.
+    quadratic in vel, the same or another at each pos, better than one of pos alone, and the other
+    way round; and, with the slope along it, the curvature along one of them at least must be
+    there, as a plane has none.  Functions of one coordinate are straight between up to 16 knots.
     """
     x, y = (_scaled(c, error) for c in (pos, vel))
-    of_x, of_y = (_straight_pieces(c) for c in (x, y))
     one = np.ones_like(x)
-    fit = {
-        "one": [one],
-        "quadratic": [one, x, y, x**2, y**2],
-        "x": of_x,
-        "x, y": [*of_x, y],
-        "x, y^2": [*of_x, y, y**2],
-        "y": of_y,
-        "y, x": [*of_y, x],
-        "y, x^2": [*of_y, x, x**2],
-    }
-    fits = {name: _Fit.of(columns, label, error) for name, columns in fit.items()}
-    curved = [fits["x, y^2"].chance(fits["x, y"]), fits["y, x^2"].chance(fits["y, x"])]
+    constant, quadratic = (
+        _Fit.of(columns, label, error) for columns in ([one], [one, x, y, x**2, y**2])
+    )
+    along_pos, along_vel = (
+        _Along.of(c, scaled, _straight_pieces(other), label, error)
+        for c, scaled, other in ((pos, x, y), (vel, y, x))
+    )
+    bend = _either(along_pos.bend, along_vel.bend, 0.5)
     found = [
-        Change("over the map", "a constant", fits["quadratic"].chance(fits["one"])),
-        Change("with pos", "a function of vel alone", fits["y, x^2"].chance(fits["y"])),
-        Change("with vel", "a function of pos alone", fits["x, y^2"].chance(fits["x"])),
-        Change("as closed contours do", "one that is straight in pos or vel", min(curved)),
+        Change("over the map", "a constant", quadratic.chance(constant)),
+        Change("with pos", "a function of vel alone", along_pos.change),
+        Change("with vel", "a function of pos alone", along_vel.change),
+        Change("as closed contours do", "one that is straight in pos or vel", bend),
     ]
-    opposite = fits["x, y^2"].last * fits["y, x^2"].last < 0
-    return found, bool(opposite and max(curved) < LITTLE)
+    sure = max(along_pos.doubt, along_vel.doubt) < LITTLE
+    opposite = sure and along_pos.rises != along_vel.rises
+    return found, bool(opposite and _is_open(pos, vel, label, error))
+
+
+class _Along(NamedTuple):
+    """How the label goes along one coordinate at given values of the other.
+
+    `change` and `bend` are the chances that noise makes it change and be curved; `rises` says
+    whether it rises from 0, and `doubt` is the chance that noise makes that.
+    """
+
+    change: float
+    bend: float
+    rises: bool
+    doubt: float
+
+    @classmethod
+    def of(
+        cls, c: np.ndarray, scaled: np.ndarray, others: list, label: np.ndarray, error: np.ndarray
+    ) -> "_Along":
+        """Along `c`, which is `scaled` for the fits, beside the functions `others`."""
+        without, straight, bent = (
+            _Fit.of([*others, *columns], label, error)
+            for columns in ([], [scaled], [scaled, scaled**2])
+        )
+        change, bend = bent.chance(without), bent.chance(straight)
+        if change > LITTLE:
+            # A label that rises and falls again may have no quadratic in common.  Of what noise
+            # is allowed, a tenth goes to that second test: the first loses next to nothing.
+            varying = [*others, scaled, *(k * scaled**2 for k in others)]
+            second = _Fit.of(varying, label, error).chance(without)
+            change = _either(change, second, 0.1)
+        if _both_sides(c):
+            return cls(change, bend, bent.last > 0, bend)
+        # On one side of 0 the slope tells: a label that saturates is curved downwards there.
+        rises = straight.last * np.mean(c) > 0
+        return cls(change, bend, bool(rises), straight.chance(without))
+
+
+def _both_sides(c: np.ndarray) -> bool:
+    """Whether a coordinate of the map lies on both sides of 0, where the centre is looked for."""
+    return bool(min(c.max(), -c.min()) > np.ptp(c) / 4)
+
+
+def _either(first: float, second: float, share: float) -> float:
+    """The chance that noise passes one of two tests, of which the second has a `share` of it."""
+    return min(first / (1 - share), second / share, 1.0)
+
+
+def _is_open(pos: np.ndarray, vel: np.ndarray, label: np.ndarray, error: np.ndarray) -> bool:
+    """Whether hyperbolae describe the contours better than ellipses.
+
+    By chi^2 of a function of x^2 - c y^2, for the best of some c, and of x^2 + c y^2, each with a
+    slope for the place of the centre along what the map has on both sides of 0.
+    """
+    x, y = pos / np.std(pos), vel / np.std(vel)
+    slopes = [c for c in (x, y) if _both_sides(c)]
+
+    def best(sign: int) -> float:
+        fits = (
+            _Fit.of([*slopes, *_straight_pieces(x**2 + sign * c * y**2)], label, error)
+            for c in RATIOS
+        )
+        return min(fit.chi2 for fit in fits)
+
+    return best(-1) < best(1)
 
 
 class _Fit(NamedTuple):
@@ -123,10 +184,12 @@ class _Fit(NamedTuple):
 
     @classmethod
     def of(cls, columns: list, value: np.ndarray, error: np.ndarray) -> "_Fit":
-        design, target = np.stack(columns, axis=1) / error[:, None], value / error
+        # Turned to a triangle, thousands of pixels are as many rows as there are columns.
+        rows = np.linalg.qr(np.stack([*columns, value], axis=1) / error[:, None], mode="r")
+        design, target = rows[:, :-1], rows[:, -1]
         coefficients, _, rank, _ = np.linalg.lstsq(design, target, rcond=1e-10)
         chi2 = float(np.sum((target - design @ coefficients) ** 2))
-        return cls(chi2, int(rank), target.size, float(coefficients[-1]))
+        return cls(chi2, int(rank), value.size, float(coefficients[-1]))
 
     def chance(self, simple: "_Fit") -> float:
         """The chance that noise alone makes this fit so much better than a simpler one.

@@ -52,7 +52,8 @@ class TorusImaging1DSpline(FourierModel):
     label_sign : +1 for a label that rises outwards, -1 for one that falls
     convention : the elliptical angle, "pv" or "vp"
     prior : "default", normal priors on the amplitudes and on ln-slopes about `references`, and a
-        random walk between knots, or "price-whelan25", normal priors on the slopes themselves
+        random walk between knots (with amplitudes the mean of a distortion's ln-slopes is held to
+        0.1), or "price-whelan25", normal priors on the slopes themselves
     label_l2_sigma, label_smooth_sigma, e_l2_sigmas, e_smooth_sigmas : their standard deviations
     dacc_strength : strength of the prior against negative density (0: none)
     amplitude_sigma : sd of the default prior of each amplitude about 1; None for distortions that
