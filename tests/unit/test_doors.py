@@ -216,6 +216,13 @@ DOORS = [
     ),
     (lambda t: user_label(t, pos0=[1.0, 2.0]), r"pos0 in params must be one number, but has shape"),
     (lambda t: user_label(t, ln_Omega0={}), "ln_Omega0 in params must be one number"),
+    (lambda t: own_label(lambda r: np.tanh(np.asarray(r))), "radii, but calling it failed: Tracer"),
+    (lambda t: own_label(lambda r: "x"), "label_func must return one real number for each of 5"),
+    (lambda t: own_label(lambda r: r[:2]), r"each of 5 radii, but returned .* of shape \(2,\)"),
+    (
+        lambda t: own_label(lambda r: r, {2: lambda r: 0.1 + r}),
+        r"e_funcs\[2\] must be 0 at r_e = 0",
+    ),
     (lambda t: user_label(t, label_params={}), "label_params must hold the arguments .* 'a'"),
     (lambda t: user_label(t, e_params={2: {}}), "e_params must be of the orders .* but has 2"),
     (lambda t: t.model.get_acceleration(1.0, t.start), "pos has no unit"),
@@ -386,6 +393,13 @@ def weak(kind, *args):
     return kind(*args, validate_args=False)
 
 
+def own_label(label, e_funcs=None):
+    """The label of a user's own functions without arguments."""
+    params = USER | {"label_params": {}, "e_params": {m: {} for m in e_funcs or {}}}
+    model = oti.TorusImaging1D(label, e_funcs or {})
+    return model.get_label([0.1, 0.2] * u.kpc, [0, 0] * KPC_MYR, params)
+
+
 def user_label(t, **change):
     return t.user.get_label(0 * u.kpc, 0 * KPC_MYR, USER | change)
 
@@ -494,6 +508,10 @@ def test_pixels_that_are_there_twice_are_a_problem(t):
 def test_more_steps_may_be_asked_for_where_a_fit_wants_them():
     with pytest.raises(RuntimeError, match="allow more of them .max_steps."):
         oti.fit_map(MAP, model="spline", max_steps=1, **KNOTS)
+
+
+def test_a_label_of_one_number_is_that_of_every_point():
+    assert np.array_equal(own_label(lambda r: 3.0), [3.0, 3.0])
 
 
 def test_one_draw_tells_nothing_of_a_chain():
