@@ -116,7 +116,12 @@ def _named(fits) -> dict[str, Fit]:
         if not isinstance(fit, Fit):
             raise ValueError(f"fits[{key!r}] must be a Fit, but is a {type(fit).__name__}.")
     if isinstance(fits, Mapping):
-        return {str(key): fit for key, fit in pairs}
+        named = {str(key): fit for key, fit in pairs}
+        if len(named) < len(pairs):
+            raise ValueError(
+                f"fits must have names of their own, but {shown(list(fits))} were given."
+            )
+        return named
     kinds = {model: kind for kind, model in MODELS.items()}
     names = [kinds.get(type(fit.model), type(fit.model).__name__) for _, fit in pairs]
     return {

@@ -150,8 +150,7 @@ def _heights(z: u.Quantity | None, reaches: NDArray) -> NDArray:
     heights = np.atleast_1d(internal(z, u.kpc, "z"))
     if heights.ndim != 1 or heights.size == 0 or not np.all(np.isfinite(heights)):
         raise ValueError(
-            f"z must be one row of finite heights, but {np.array2string(heights, threshold=6)} "
-            "was given."
+            f"z must be one row of finite heights, but {shown(heights.tolist())} was given."
         )
     if np.abs(heights).min() > reaches.max():
         raise ValueError(

@@ -135,6 +135,11 @@ class Fit:
             if pull > FAR
         ]
         out += doubts(self.data)
+        if twice := copies(self.data):
+            out.append(
+                f"{twice} pixels are copies of others, with the same place, label and error: they "
+                "count twice, and the uncertainties are too small."
+            )
         chi2 = self.chi2_per_pixel
         if not chi2 < chi2_of_constant(self.data):
             out.append("The fitted label describes the map no better than a constant.")
@@ -305,6 +310,13 @@ def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
     return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
 
 
+def copies(data: dict) -> int:
+    """How many pixels repeat another one's place, label and error."""
+    pixels = read_map(data)
+    rows = np.stack([pixels.pos, pixels.vel, pixels.label, pixels.label_err], axis=1)
+    return len(rows) - len(np.unique(rows, axis=0))
+
+
 def _interval(draws: np.ndarray) -> np.ndarray:
     """16, 50 and 84 percentile along the first axis, the outer ones NaN where no draw differs.
 
@@ -366,11 +378,18 @@ def derive(fit: Fit) -> dict[str, np.ndarray]:
 MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 
 
-def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **options) -> Fit:
+def fit_map(
+    bdata: dict,
+    frame: str = "not stated",
+    model: str = "potential",
+    *,
+    max_steps: int = 256,
+    **options,
+) -> Fit:
     """Fit a model to a binned map: automatic start, then the optimum.
 
-    `model` is "potential" or "spline"; `options` go to its ``auto_init``.  Raises ``ValueError``
-    for another name, and as that and `optimize` do.
+    `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
+    ``auto_init``.  Raises ``ValueError`` for another name, and as both of them do.
     """
     require_x64()
     choice(model, "model", MODELS)
@@ -393,7 +412,7 @@ def fit_map(bdata: dict, frame: str = "not stated", model: str = "potential", **
         means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
         data |= dict(zip(MEANS, means, strict=True))
     made, bounds, start = MODELS[model].auto_init(data, **options)
-    result: OptimizeResult = made.optimize(start, bounds=bounds, **data)
+    result: OptimizeResult = made.optimize(start, bounds=bounds, max_steps=max_steps, **data)
     return Fit(
         made,
         data,

@@ -6,12 +6,15 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
+import h5py
 import jax
 import numpy as np
 import xarray as xr
 
+from .arguments import dictionary, shown
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.identity import data_digest
@@ -43,6 +46,8 @@ def read(path: str | os.PathLike) -> dict:
     """
     path = existing_file(path, "result file")
     try:
+        # h5netcdf leaves half an object, and a traceback at its end, of what this refuses.
+        h5py.File(path, "r").close()
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             tree = tree.load()
     except Exception as error:
@@ -93,6 +98,17 @@ def _model_text(model) -> str:
     )
 
 
+def _settings_text(settings: Any) -> str:
+    """The settings as JSON; a ``ValueError`` for what that cannot hold."""
+    try:
+        return json.dumps(dictionary(settings, "settings of the fit"))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "settings of the fit must be a dictionary of numbers, texts and lists, but "
+            f"{shown(settings)} was given."
+        ) from None
+
+
 def _to_tree(fit) -> xr.DataTree:
     layout = Layout.of(fit.params)
     lower, upper = (np.asarray(layout.flatten(b)) for b in unpack_bounds(fit.bounds))
@@ -102,7 +118,7 @@ def _to_tree(fit) -> xr.DataTree:
         "model": _model_text(fit.model),
         "params": json.dumps(jax.tree.map(lambda x: list(np.shape(x)), fit.params)),
         "optimizer": json.dumps(fit.optimizer._asdict()),
-        "settings": json.dumps(fit.settings or {}),
+        "settings": _settings_text(fit.settings),
         "frame": fit.frame,
         "label_unit": unit_words(fit.label_unit),
         "data_digest": data_digest(fit.data),

@@ -1,5 +1,6 @@
 """Every public door: a bad argument is refused in one sentence that names it."""
 
+import dataclasses
 import os
 from types import SimpleNamespace
 
@@ -9,11 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from astropy.table import QTable
+from astropy.table import QTable, Table
 from hypothesis import given, settings
 
 import torusimaging as oti
 from torusimaging import arguments
+from torusimaging.inference.nuts import energy_fraction
 from torusimaging.models import (
     FreeDensity,
     Layer,
@@ -48,6 +50,7 @@ def even(z, a):
 
 
 MAP = make_map()
+LABELS = MAP["label"], MAP["label_err"]
 USER = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": -2.6, "e_params": {}, "label_params": {"a": 1.0}}
 
 
@@ -116,6 +119,17 @@ DOORS = [
     (lambda t: spline_of(label=None), "must have equal length"),
     (lambda t: spline_of(label=np.full(225, -9999.0)), "at least two usable pixels"),
     (lambda t: poisson(t, np.full(225, 2.5)), "whole numbers of stars, but pixel 0 has 2.5"),
+    (
+        lambda t: spline_of(**in_two_orders()),
+        r"must have one shape, but have: pos \(14, 15\), .*label \(15, 14\)",
+    ),
+    (lambda t: spline_of(**means_off(0.3 * u.kpc)), "pos_mean must lie inside the pixels .* frame"),
+    (lambda t: spline_of(**means_off(1, slice(None, None, -1))), "pos_mean must lie inside the pi"),
+    (lambda t: spline_of(label_err=MAP["label_err"] * u.mag), "label_err must have no unit, but m"),
+    (
+        lambda t: spline_of(label=MAP["label"] * u.Gyr),
+        "label_err must have a unit like Gyr, but no",
+    ),
     # models
     (lambda t: potential(units=42), "units must be a unit system .* but 42"),
     (lambda t: spline(units="kpc"), "units must be a unit system"),
@@ -196,8 +210,19 @@ DOORS = [
     (lambda t: label_of(t, pos0=None), "pos0 is nan"),
     (lambda t: label_of(t, e_params=3), "e_params of params must be a dictionary, but 3"),
     (lambda t: t.model.get_label(0 * u.kpc, 0 * KPC_MYR, 3), "params must be a dictionary"),
+    (
+        lambda t: label_of(t, e_params={"2": t.start["e_params"][2]}),
+        "e_params of params must be by order m, an integer, but has '2'",
+    ),
     (lambda t: user_label(t, pos0=[1.0, 2.0]), r"pos0 in params must be one number, but has shape"),
     (lambda t: user_label(t, ln_Omega0={}), "ln_Omega0 in params must be one number"),
+    (lambda t: own_label(lambda r: np.tanh(np.asarray(r))), "radii, but calling it failed: Tracer"),
+    (lambda t: own_label(lambda r: "x"), "label_func must return one real number for each of 5"),
+    (lambda t: own_label(lambda r: r[:2]), r"each of 5 radii, but returned .* of shape \(2,\)"),
+    (
+        lambda t: own_label(lambda r: r, {2: lambda r: 0.1 + r}),
+        r"e_funcs\[2\] must be 0 at r_e = 0",
+    ),
     (lambda t: user_label(t, label_params={}), "label_params must hold the arguments .* 'a'"),
     (lambda t: user_label(t, e_params={2: {}}), "e_params must be of the orders .* but has 2"),
     (lambda t: t.model.get_acceleration(1.0, t.start), "pos has no unit"),
@@ -226,6 +251,12 @@ DOORS = [
     (lambda t: t.model.ln_gaussian_likelihood(t.start, **MAP, posmean=1), "mean 'pos_mean'"),
     (lambda t: t.model.objective_gaussian(t.start, **MAP, velmean=1), "mean 'vel_mean'"),
     (lambda t: t.model.get_crlb(t.start, MAP, objective="l2"), "objective must be one of"),
+    (lambda t: t.model.get_crlb(t.start, MAP, inv="no"), "inv must be True or False, but 'no'"),
+    (
+        lambda t: t.model.get_crlb_error_samples(t.start, MAP, list_of_samples=1),
+        "list_of_samples must be True or False",
+    ),
+    (lambda t: optimize(t, throw="no"), "throw must be True or False, but 'no'"),
     (lambda t: t.model.get_crlb(t.start, 3), "the binned map must be a dictionary"),
     (lambda t: t.model.get_crlb_error_samples(t.start, MAP, size=0), "size must be a whole number"),
     (lambda t: t.model.draw_prior(t.start, t.bounds, 1e3), "size must be a whole number"),
@@ -264,6 +295,15 @@ DOORS = [
     (lambda t: oti.profiles(t.fit, [0.1]), "z has no unit"),
     (lambda t: oti.profiles(t.fit, literature="no"), "literature must be True or False"),
     (lambda t: oti.compare_models([3]), r"fits\[0\] must be a Fit, but is a int"),
+    (lambda t: oti.compare_models({1: t.fit, "1": t.fit}), "fits must have names of their own"),
+    (
+        lambda t: oti.profiles(t.fit, [[0.1, 0.2]] * u.kpc),
+        r"one row of finite heights, but \[\[0.1",
+    ),
+    (lambda t: save_settings(t, {"a": object()}), "settings of the fit must be a dictionary of"),
+    (lambda t: oti.report.write_report(3, t.folder / "r", MAP), "fit must be a Fit, but 3"),
+    (lambda t: oti.report.write_report(t.fit, 3, MAP), "folder must be the name of a file, but 3"),
+    (lambda t: oti.report.write_report(t.fit, t.folder / "r", {}), "the binned map must have pos"),
     (lambda t: oti.compare_models([t.fit], seed="a"), "the seed must be a whole number"),
     (lambda t: oti.check_goodness(3), "fit must be a Fit, but int"),
     (lambda t: oti.check_goodness(t.fit, shape=[1]), "shape must be one of constant, radius"),
@@ -281,6 +321,11 @@ DOORS = [
     (lambda t: oti.plot.plot_data_models_residual(MAP, t.model, 3), "params_fit must be a dictio"),
     (lambda t: residual_map(t, vlim_residual="5"), "vlim_residual must be a number > 0, but '5'"),
     (lambda t: residual_map(t, smooth_residual="1"), "smooth_residual must be a number of pixels"),
+    (lambda t: residual_map(t, residual_normalization="a"), "residual_normalization must be numbe"),
+    (lambda t: acceleration(t, samples=3), "samples must be a sequence of parameter dictionaries"),
+    (lambda t: acceleration(t, samples=[3]), "params must be a dictionary"),
+    (lambda t: acceleration(t, truth=(seconds, even)), "what truth returns must have a unit like"),
+    (lambda t: oti.plot.plot_profiles(t.fit.profiles(), others=[3]), "others must be a dictionary"),
     (lambda t: oti.plot.plot_counts_label(3), "the binned map must be a dictionary"),
     (lambda t: oti.plot.plot_spline_functions(t.model, 3), "params must be a dictionary"),
     (lambda t: oti.plot.plot_spline_functions(3, t.start), "model must be a model of orbits"),
@@ -307,6 +352,30 @@ DOORS = [
 ]
 
 
+def in_two_orders():
+    """The map as a grid whose labels are of one row more and one column less."""
+    grid = {name: x[:210].reshape(14, 15) for name, x in MAP.items()}
+    return grid | {"label": grid["label"].reshape(15, 14)}
+
+
+def means_off(by, order=slice(None)):
+    """Mean places of other pixels, or in another frame."""
+    off = by if isinstance(by, u.Quantity) else 0 * u.kpc
+    return {"pos_mean": MAP["pos"][order] + off, "vel_mean": MAP["vel"][order]}
+
+
+def save_settings(t, settings):
+    dataclasses.replace(t.fit, settings=settings).save(t.folder / "fit.nc")
+
+
+def acceleration(t, **change):
+    return oti.plot.plot_acceleration_density(t.model, t.start, **change)
+
+
+def seconds(z):
+    return z * u.s
+
+
 def spline_of(**change):
     return SPLINE.auto_init(MAP | change, **KNOTS)
 
@@ -322,6 +391,13 @@ def at_priors(**priors):
 def weak(kind, *args):
     """A distribution that numpyro has not looked at."""
     return kind(*args, validate_args=False)
+
+
+def own_label(label, e_funcs=None):
+    """The label of a user's own functions without arguments."""
+    params = USER | {"label_params": {}, "e_params": {m: {} for m in e_funcs or {}}}
+    model = oti.TorusImaging1D(label, e_funcs or {})
+    return model.get_label([0.1, 0.2] * u.kpc, [0, 0] * KPC_MYR, params)
 
 
 def user_label(t, **change):
@@ -384,6 +460,75 @@ def test_pixels_without_a_mean_place_are_left_out_everywhere():
     fit = oti.fit_map(MAP | means, model="spline", **KNOTS)
     assert {x.size for x in fit.data.values()} == {known.sum()}
     assert np.array_equal(fit.data["pos"], fit.data["pos_mean"])
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "factors"),
+    [
+        (u.dex, None, (1, 1)),
+        (None, u.dex, (1, 1)),
+        (None, u.percent, (1, 0.01)),
+        (u.percent, None, (1, 100)),
+        (u.km / u.s, u.m / u.s, (1, 0.001)),
+    ],
+)
+def test_errors_are_in_the_unit_of_their_labels(label, error, factors):
+    """1 % beside a label without a unit is 0.01."""
+    given = [
+        x if unit is None else x * unit for x, unit in zip(LABELS, (label, error), strict=True)
+    ]
+    read = pixels.read_map(MAP | dict(zip(("label", "label_err"), given, strict=True)))
+    for x, plain, factor in zip((read.label, read.label_err), LABELS, factors, strict=True):
+        assert np.allclose(x, factor * plain, rtol=1e-14)
+
+
+def test_grids_and_lists_of_one_order_are_one_map():
+    columns = {"pos": MAP["pos"].reshape(15, 15), "vel": MAP["vel"][:, None]}
+    read, plain = pixels.read_map(MAP | columns), pixels.read_map(MAP)
+    assert np.array_equal(read.pos, plain.pos) and np.array_equal(read.vel, plain.vel)
+
+
+def test_mean_places_inside_their_pixels_are_taken():
+    """Also in pixels of no grid, and where a part of the map is missing."""
+    rng = np.random.default_rng(0)
+    pos, vel = rng.uniform(-1, 1, 225) * u.kpc, rng.uniform(-0.06, 0.06, 225) * KPC_MYR
+    places = {"pos": pos, "vel": vel, "pos_mean": pos + 0.03 * u.kpc, "vel_mean": vel}
+    assert np.array_equal(pixels.read_map(MAP | places).pos, places["pos_mean"].value)
+    part = {name: x[np.abs(pos.value) > 0.6] for name, x in (MAP | places).items()}
+    assert pixels.read_map(part).pos.size > 50
+
+
+def test_pixels_that_are_there_twice_are_a_problem(t):
+    twice = {name: np.concatenate([x, x[:100]]) for name, x in MAP.items()}
+    fit = dataclasses.replace(t.fit, data=twice)
+    assert "100 pixels are copies of others" in " ".join(fit.problems)
+    assert "copies" not in " ".join(t.fit.problems)
+
+
+def test_more_steps_may_be_asked_for_where_a_fit_wants_them():
+    with pytest.raises(RuntimeError, match="allow more of them .max_steps."):
+        oti.fit_map(MAP, model="spline", max_steps=1, **KNOTS)
+
+
+def test_a_label_of_one_number_is_that_of_every_point():
+    assert np.array_equal(own_label(lambda r: 3.0), [3.0, 3.0])
+
+
+def test_one_draw_tells_nothing_of_a_chain():
+    assert np.isnan(energy_fraction(np.ones((3, 1)))).tolist() == [True] * 3
+
+
+def test_figures_take_tables_and_leave_out_marks(t):
+    table = QTable(MAP | {"label": marked(-9999.0), "counts": np.full(225, 7)})
+    for figure, axes in (
+        oti.plot.plot_counts_label(table),
+        oti.plot.plot_data_models_residual(table, t.model, t.start),
+    ):
+        low = min(mesh.norm.vmin for ax in axes for mesh in ax.collections)
+        assert low > -1000
+        plt.close(figure)
+    plain = Table(t.fit.profiles())
+    plt.close(oti.plot.plot_profiles(plain, others={"same": plain})[0])
 
 
 def test_one_side_of_a_disc_is_a_map():

@@ -380,6 +380,11 @@ def diagnostics(draws: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def energy_fraction(energy: np.ndarray) -> np.ndarray:
-    """E-BFMI of each chain; below 0.3 the momentum resampling explores the energies poorly."""
+    """E-BFMI of each chain; below 0.3 the momentum resampling explores the energies poorly.
+
+    One draw tells nothing: NaN.
+    """
+    if np.shape(energy)[-1] < 2:
+        return np.full(len(np.atleast_2d(energy)), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray([np.mean(np.diff(e) ** 2) / np.var(e) for e in np.atleast_2d(energy)])

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import astropy.units as u
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -16,6 +15,7 @@ from ..foliation.density import FOUR_PI_G, FunctionSide, LinearSide, Side
 from ..foliation.potential import COARSE, OrbitGrid
 from ..splines import radial_knots
 from ..units import plain_parameter
+from .functions import values_of
 from .pixels import require_x64
 
 DENSITY = u.Msun / u.kpc**3
@@ -273,23 +273,7 @@ class UserDensity(DensityForm):
         """Raise a ``ValueError`` where the density is negative, with the first such height."""
         x = self.height * jnp.linspace(0.0, 1.0, LOOKED_AT)
         for sign in self._signs:
-            try:
-                rho = self.function(sign * x, **params)
-                jax.eval_shape(lambda z: self.function(z, **params), x)
-            except Exception as error:
-                text = str(error).strip().splitlines()
-                raise ValueError(
-                    "density must be a JAX function of an array of heights, but calling it failed: "
-                    f"{type(error).__name__}: {text[0] if text else ''}"
-                ) from None
-            if np.shape(rho) not in ((), x.shape) or not jnp.issubdtype(
-                jnp.result_type(rho), jnp.floating
-            ):
-                raise ValueError(
-                    f"density must return one real number for each of {x.size} heights, but "
-                    f"returned {type(rho).__name__} of shape {np.shape(rho)}."
-                )
-            rho = np.broadcast_to(np.asarray(rho), x.shape)
+            rho = values_of(self.function, sign * x, params, "density", "heights")
             bad = ~(np.isfinite(rho) & (rho >= 0))
             if bad.any():
                 first = int(np.argmax(bad))

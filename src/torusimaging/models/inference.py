@@ -58,6 +58,7 @@ class Inference(Posterior):
         require_x64()
         choice(objective, "objective", OBJECTIVES)
         max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+        truth(throw, "throw")
         check_names(data, "optimize", ("bounds", "max_steps", "throw"))
         pixels = read_map(data, objective)
         check_places(self.given, pixels)
@@ -265,6 +266,7 @@ class Inference(Posterior):
         a negative variance is never reported as zero.
         """
         choice(objective, "objective", OBJECTIVES)
+        truth(inv, "inv")
         params = self.floats(params)
         layout, limits = self.unlimited(params)
         pixels = read_map(data, objective)
@@ -293,6 +295,7 @@ class Inference(Posterior):
         A sequence of `size` parameter dictionaries, or one dictionary of stacked arrays.
         """
         size = whole_number(size, "size", 1, MOST_DRAWS)
+        truth(list_of_samples, "list_of_samples")
         seed = None if seed is None else check_seed(seed)
         cov = self.get_crlb(params, data, objective)
         params = self.floats(params)

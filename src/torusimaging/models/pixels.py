@@ -87,6 +87,11 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     if len(set(sizes.values())) > 1:
         text = ", ".join(f"{n} {s}" for n, s in sizes.items())
         raise ValueError(f"the arrays of the map must have equal length, but have: {text}.")
+    # Grids of another order have as many pixels, and each label at the place of another.
+    shapes = {n: tuple(k for k in np.shape(data[n]) if k != 1) for n in (*where, *names)}
+    if len({shape for shape in shapes.values() if len(shape) > 1}) > 1:
+        text = ", ".join(f"{n} {shape}" for n, shape in shapes.items())
+        raise ValueError(f"the arrays of the map must have one shape, but have: {text}.")
     last = "label_err" if kind == "gaussian" else "counts"
     if kind == "gaussian":
         values[0] = np.where(stands_out(values[0]), np.nan, values[0])
@@ -110,6 +115,8 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
             f"the map must have at least two usable pixels, but {good.sum()} of {good.size} "
             f"have a finite pos, vel, {' and '.join(names)}{' > 0' * (kind == 'gaussian')}."
         )
+    for name, centre, mean in zip(MEANS, places, places[2:], strict=False):
+        _check_mean(mean[good], centre[good], name)
     pos, vel = places[:2] if centres else places[-2:]
     _check_size(pos[good], "pos", FARTHEST, " kpc: check its unit")
     _check_size(vel[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
@@ -119,6 +126,21 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
         raise ValueError(f"label_err must be above {1 / LARGEST:.0e}, but is {smallest:.3g}.")
     columns = [values[0], values[-1]]
     return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
+
+
+def _check_mean(mean: np.ndarray, centre: np.ndarray, name: str) -> None:
+    """Raise a ``ValueError`` for mean places of stars that lie outside of their pixels.
+
+    A pixel is no wider than the widest gap between the centres, or than a square one would be.
+    """
+    width = max(np.diff(np.unique(centre)).max(initial=0.0), np.ptp(centre) / np.sqrt(centre.size))
+    off = float(np.median(np.abs(mean - centre)))
+    if off > width > 0:
+        raise ValueError(
+            f"{name} must lie inside the pixels around {name.removesuffix('_mean')}, which are at "
+            f"most {width:.3g} wide, but half of the pixels have it {off:.3g} or more away: check "
+            "its frame and the order of the pixels."
+        )
 
 
 def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
@@ -194,10 +216,15 @@ def _coordinate(x, name: str) -> np.ndarray:
 
 
 def _column(x, name: str, label) -> np.ndarray:
-    """A column of the map as numbers, NaN where masked, an error in the unit of its label."""
+    """A column of the map as numbers, NaN where masked, an error in the unit of its label.
+
+    Numbers without a unit are in dex, as abundances are.
+    """
     x, unit = with_unit(x, name), getattr(with_unit(label, "label"), "unit", None)
-    if unit is not None and name != "label":
-        x = u.Quantity(x, copy=False) if getattr(x, "unit", None) is None else x
+    if name == "label_err" and (unit is not None or getattr(x, "unit", None) is not None):
+        x = u.Quantity(plain(x, name) if getattr(x, "unit", None) is None else x, copy=False)
+        if unit in (None, u.dex, u.dimensionless_unscaled):
+            unit = u.dex if x.unit == u.dex else u.dimensionless_unscaled
         x = internal(x, unit, name)
     return np.ravel(plain(getattr(x, "value", x), f"{name} of the map"))
 

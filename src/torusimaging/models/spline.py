@@ -327,6 +327,10 @@ class TorusImaging1DSpline(FourierModel):
         every model does.
         """
         orders = params.get("e_params") if isinstance(params, dict) else None
+        if isinstance(orders, dict) and (text := [m for m in orders if isinstance(m, str)]):
+            raise ValueError(
+                f"e_params of params must be by order m, an integer, but has {shown(text[0])}."
+            )
         if isinstance(orders, dict) and all(isinstance(own, dict) for own in orders.values()):
             params = params | {"e_params": {m: self._amplitude | own for m, own in orders.items()}}
         return super().floats(params, label)

@@ -15,10 +15,12 @@ from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
 from ..units import check_units
 from .fourier import FourierModel
+from .functions import values_of
 from .pixels import require_x64
 
 CONVENTIONS = ("pv", "vp")
 MOST = 64  # the highest order m
+AT_CENTRE = 1e-9  # what e_m(0) = 0 may be by rounding
 
 
 def by_order(entries: Any, name: str) -> dict:
@@ -101,7 +103,7 @@ class TorusImaging1D(FourierModel):
 
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
-        return self.label_func(r, **params["label_params"])
+        return jnp.broadcast_to(self.label_func(r, **params["label_params"]), jnp.shape(r))
 
     def check(self, params: dict) -> None:
         """Raise a ``ValueError`` for parameters that are none of the functions' arguments."""
@@ -126,6 +128,14 @@ class TorusImaging1D(FourierModel):
                 raise ValueError(
                     f"{name} must hold the arguments of its function but the radius: {error}."
                 ) from None
+        radii = jnp.linspace(0.0, 1.0, 5)
+        for m, function in functions.items():
+            arguments = params["e_params"].get(m, {})
+            first = values_of(function, radii, arguments, f"e_funcs[{m}]", "radii")[0]
+            if not abs(first) < AT_CENTRE:
+                raise ValueError(f"e_funcs[{m}] must be 0 at r_e = 0, but is {first:.4g} there.")
+        if "label_params" in params:
+            values_of(self.label_func, radii, params["label_params"], "label_func", "radii")
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """None: the prior of this model is its regularisation and what the user gives."""

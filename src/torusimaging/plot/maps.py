@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..arguments import real_number
 from ..models.base import OrbitModel
+from ..data.missing import stands_out
+from ..models.pixels import as_dictionary
 from ..units import label_unit
 from .checks import check_params
 from .pixels import Pixels
@@ -52,6 +54,7 @@ def plot_data_models_residual(
     """
     if vlim_residual is not None:
         vlim_residual = real_number(vlim_residual, "vlim_residual", "a number > 0", lambda x: x > 0)
+    binned_data = as_dictionary(binned_data)
     pixels = Pixels.of(binned_data, ("label",), usys)
     label = _label(binned_data, pixels)
     check_params(model, params_fit, "params_fit")
@@ -102,6 +105,7 @@ def plot_counts_label(binned_data: dict) -> tuple[Figure, NDArray]:
     Raises ``ValueError`` for missing entries and unequal shapes, `UnitError` for coordinates
     without units.
     """
+    binned_data = as_dictionary(binned_data)
     pixels = Pixels.of(binned_data, ("counts", "label"))
     label = _label(binned_data, pixels)
     counts = pixels.values(binned_data["counts"], "counts")
@@ -145,6 +149,7 @@ def _bar(n: int) -> dict:
 
 def _label(data: dict, pixels: Pixels) -> NDArray[np.float64]:
     label = pixels.values(data["label"], "label")
+    label = np.where(stands_out(label), np.nan, label)
     if not np.any(np.isfinite(label)):
         raise ValueError(
             f"label of binned_data must have a finite value, but none of {label.size} is."

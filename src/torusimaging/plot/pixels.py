@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from ..arguments import real_number
 from ..models.pixels import as_dictionary
-from ..units import internal, plane_units
+from ..units import internal, plain, plane_units
 from .style import unit_text
 
 DEFAULT_UNITS = (u.kpc, u.km / u.s)
@@ -76,7 +76,7 @@ class Pixels:
 
     def values(self, x, name: str) -> NDArray[np.float64]:
         """`x` as a flat float array with NaN where masked; its shape must be the map's."""
-        x = np.ma.filled(np.ma.asarray(getattr(x, "value", x), dtype=float), np.nan)
+        x = plain(getattr(x, "value", x), name)
         if x.shape != self.shape:
             raise ValueError(
                 f"{name} must have the shape of the map, {self.shape}, but has {x.shape}."

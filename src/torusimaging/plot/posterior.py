@@ -5,12 +5,13 @@ from typing import Any
 import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from ..arguments import dictionary
 from ..literature import MARKS
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
 from .truth import UNITS, Truth, read_truth
@@ -57,7 +58,10 @@ def plot_profiles(
     """
     own = name or str(getattr(table, "meta", {}).get("model", "median"))
     # Two fits of one kind of model must not share a name.
-    tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in (others or {}).items()}
+    others = dictionary(others, "others")
+    tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in others.items()}
+    # Columns that have units are quantities.
+    tables = {k: QTable(t) if isinstance(t, Table) else t for k, t in tables.items()}
     for key, one in tables.items():
         _check(one, key)
     true = read_truth(truth, R, (table.meta or {}).get("frame"))

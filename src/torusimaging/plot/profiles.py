@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..arguments import whole_number
 from ..models.base import ACCELERATION, OrbitModel
+from ..profile import read_draws
 from ..reference import package_of
 from ..units import internal
 from .checks import check_params
@@ -60,8 +61,8 @@ def plot_acceleration_density(
     if z.ndim != 1 or z.size < 2:
         raise ValueError(f"pos must be one row of at least two heights, but has shape {z.shape}.")
     n_draws = whole_number(n_draws, "n_draws", 1)
-    if samples is not None and len(samples) == 0:
-        raise ValueError("samples must hold at least one set of parameters, but is empty.")
+    if samples is not None:
+        _, samples, _ = read_draws((model, samples))
     true_functions = _truth(truth, float(params["pos0"]), R)
 
     best = _profiles(model, heights, params)
@@ -90,7 +91,7 @@ def plot_acceleration_density(
             # Quantity leaves a unit that the function attached and adds one that it did not.
             y = func(z - midplane)
             y = y if isinstance(y, u.Quantity) else u.Quantity(y, unit)
-            true_curves.append(np.broadcast_to(y.to_value(shown), z.shape))
+            true_curves.append(np.broadcast_to(internal(y, shown, "what truth returns"), z.shape))
             ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label=name, zorder=4)
 
     axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))

@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .. import plot
+from ..arguments import shown
 from ..mock import MockSurvey
+from ..models.pixels import as_dictionary
 from ..models.samples import SampleState
 from ..profile import profiles
 from ..reading import as_path
@@ -38,8 +40,16 @@ def write_report(
     `truth` the mock the map was made of.  Everything is written beside the folder first and moved
     in when complete, so that a failure leaves nothing half-written.  Returns the files.
 
-    Raises ``OSError`` where the folder cannot be made or written.
+    Raises ``ValueError`` for what is no fit, map or folder, and ``OSError`` where the folder
+    cannot be made or written.
     """
+    if not isinstance(fit, Fit):
+        raise ValueError(f"fit must be a Fit, but {shown(fit)} was given.")
+    folder, binned = as_path(folder, "folder"), as_dictionary(binned)
+    if missing := [n for n in ("pos", "vel", "label", "label_err") if n not in binned]:
+        raise ValueError(
+            f"the binned map must have {', '.join(missing)} (given: {', '.join(map(str, binned))})."
+        )
     with filled_folder(folder) as (work, files):
         fit.save(work / "fit.nc")
         (work / "table.txt").write_text(text_table(fit, truth) + "\n\n" + describe(fit) + "\n")
@@ -122,7 +132,7 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
         fit.model,
         fit.params,
         samples=fit.draws(128) if fit.samples is not None else None,
-        truth=None if truth is None else truth.potential,
+        truth=truth,
     )[0]
     if fit.samples is not None:
         out["corner"] = lambda: fit.plot_corner()[0]
