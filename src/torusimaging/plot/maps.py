@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..arguments import real_number
-from ..models.base import OrbitModel
 from ..data.missing import stands_out
+from ..models.base import OrbitModel
 from ..models.pixels import as_dictionary
 from ..units import label_unit
 from .checks import check_params
