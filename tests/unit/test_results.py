@@ -13,6 +13,7 @@ import torusimaging as oti
 from torusimaging.inference.nuts import diagnostics, energy_fraction
 from torusimaging.models.identity import data_digest
 from torusimaging.models.samples import Samples, of_draws
+from torusimaging.results import _interval
 from torusimaging.writing import in_use
 
 
@@ -197,3 +198,11 @@ def test_bad_files(fit, tmp_path):
     (tmp_path / "half.nc").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="no readable netCDF"):
         oti.load(tmp_path / "half.nc")
+
+
+def test_draws_that_do_not_reach_a_quantity_are_left_out_of_its_interval():
+    draws = np.linspace(0.0, 1.0, 101)[:, None] * np.ones(2)
+    draws[0, 0], draws[:60, 1] = np.nan, np.nan
+    low, middle, high = _interval(draws)
+    assert (low[0], middle[0], high[0]) == pytest.approx((0.1684, 0.505, 0.8416), abs=1e-3)
+    assert np.isnan([low[1], middle[1], high[1]]).all()

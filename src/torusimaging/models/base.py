@@ -65,7 +65,7 @@ class OrbitModel(Inference):
         [a(-height) - a(height)] / (4 pi G), which is |a| / (2 pi G) for a symmetric field.
         Raises ``ValueError`` for a negative height.
         """
-        h, centre = heights_of(height), self.floats(params, label=False)["pos0"]
+        centre, h = self.floats(params, label=False)["pos0"], heights_of(height)
         above, below = (self._axis(u.Quantity(centre + x, u.kpc), params)[0] for x in (h, -h))
         return (below - above) / (4 * np.pi * G) * u.Msun / u.kpc**2
 

@@ -368,8 +368,8 @@ class TorusImaging1DPotential(OrbitModel):
 
         Raises ``ValueError`` for a form without dark matter.
         """
-        x = jnp.asarray(heights_of(height))
-        return np.asarray(self.dark_surface_density_at(x, self.floats(params))) * DENSITY * u.kpc
+        params, x = self.floats(params), jnp.asarray(heights_of(height))
+        return np.asarray(self.dark_surface_density_at(x, params)) * DENSITY * u.kpc
 
     def _dark(self, params: dict) -> tuple[Side, Side]:
         sides = self.density.dark_sides(params["density_params"])
