@@ -52,6 +52,9 @@ class Progress:
         """Say how much of the stage is done, from 0 to 1, and more in words."""
         with self.lock:
             self.share, self.detail = share, detail
+            if share >= 1 and self.text and self.rewrites:
+                # The end is shown however soon the next stage follows.
+                self._write_over()
             if not self.rewrites and time.monotonic() - self.said > PATIENCE:
                 self.said = time.monotonic()
                 self._print(f"{100 * share:3.0f} % {detail}")
