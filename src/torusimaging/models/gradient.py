@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from .pixels import read_map
+from .pixels import kind_of, read_map
 
 # Chances that noise alone makes a change as large: a map is refused above the first, and doubtful
 # above the second.  An error that is too small must show in chi^2 with the last.
@@ -70,7 +70,7 @@ def doubts(binned_data: dict) -> list[str]:
 
 def _values(binned_data: dict) -> tuple[np.ndarray, ...]:
     """(pos, vel, label, error) of a map's pixels; of counts, their logarithm."""
-    kind = "gaussian" if "label" in binned_data else "poisson"
+    kind = kind_of(binned_data)
     data = read_map(binned_data, kind)
     label, error = np.asarray(data.label), np.asarray(data.label_err)
     if kind == "poisson":
@@ -91,9 +91,7 @@ def changes(
     """
     x, y = (_scaled(c, error) for c in (pos, vel))
     one = np.ones_like(x)
-    constant, quadratic = (
-        _Fit.of(columns, label, error) for columns in ([one], [one, x, y, x**2, y**2])
-    )
+    constant, quadratic = _Fit.nested([one, x, y, x**2, y**2], (1, 5), label, error)
     along_pos, along_vel = (
         _Along.of(c, scaled, _straight_pieces(other), label, error)
         for c, scaled, other in ((pos, x, y), (vel, y, x))
@@ -127,9 +125,9 @@ class _Along(NamedTuple):
         cls, c: np.ndarray, scaled: np.ndarray, others: list, label: np.ndarray, error: np.ndarray
     ) -> "_Along":
         """Along `c`, which is `scaled` for the fits, beside the functions `others`."""
-        without, straight, bent = (
-            _Fit.of([*others, *columns], label, error)
-            for columns in ([], [scaled], [scaled, scaled**2])
+        n = len(others)
+        without, straight, bent = _Fit.nested(
+            [*others, scaled, scaled**2], (n, n + 1, n + 2), label, error
         )
         change, bend = bent.chance(without), bent.chance(straight)
         if change > LITTLE:
@@ -184,12 +182,22 @@ class _Fit(NamedTuple):
 
     @classmethod
     def of(cls, columns: list, value: np.ndarray, error: np.ndarray) -> "_Fit":
+        return cls.nested(columns, (len(columns),), value, error)[0]
+
+    @classmethod
+    def nested(
+        cls, columns: list, numbers: tuple[int, ...], value: np.ndarray, error: np.ndarray
+    ) -> list["_Fit"]:
+        """The fits of the first so many columns each."""
         # Turned to a triangle, thousands of pixels are as many rows as there are columns.
         rows = np.linalg.qr(np.stack([*columns, value], axis=1) / error[:, None], mode="r")
-        design, target = rows[:, :-1], rows[:, -1]
-        coefficients, _, rank, _ = np.linalg.lstsq(design, target, rcond=1e-10)
-        chi2 = float(np.sum((target - design @ coefficients) ** 2))
-        return cls(chi2, int(rank), value.size, float(coefficients[-1]))
+        target, fits = rows[:, -1], []
+        for n in numbers:
+            design = rows[:, :n]
+            coefficients, _, rank, _ = np.linalg.lstsq(design, target, rcond=1e-10)
+            chi2 = float(np.sum((target - design @ coefficients) ** 2))
+            fits.append(cls(chi2, int(rank), value.size, float(coefficients[-1])))
+        return fits
 
     def chance(self, simple: "_Fit") -> float:
         """The chance that noise alone makes this fit so much better than a simpler one.
