@@ -13,7 +13,7 @@ from .arguments import shown, truth
 from .literature import MARKS
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
-from .models.samples import Samples, of_draws
+from .models.samples import Samples, of_draws, percentiles
 from .results import Fit
 from .rounding import RoundedTable
 from .units import internal
@@ -82,7 +82,7 @@ def profiles(
     values = _evaluate(model, stacked, every, reaches)
 
     table = RoundedTable({"z": heights * u.kpc})
-    levels = {name: _percentiles(columns) for name, columns in values.items()}
+    levels = {name: percentiles(columns, list(LEVELS.values())) for name, columns in values.items()}
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
             table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
@@ -190,19 +190,6 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
         name: np.where(outside, np.nan, value) * QUANTITIES[name][0].to(QUANTITIES[name][1]) + 0.0
         for name, value in values.items()
     }
-
-
-def _percentiles(values: NDArray) -> NDArray:
-    """Percentiles over the draws, shape (levels, heights); NaN where over half have no value."""
-    out = np.full((len(LEVELS), values.shape[1]), np.nan)
-    known = np.isfinite(values).mean(axis=0) >= 0.5
-    whole = np.isfinite(values).all(axis=0)
-    out[:, whole] = np.percentile(values[:, whole], list(LEVELS.values()), axis=0)
-    part = known & ~whole
-    if part.any():
-        some = np.where(np.isfinite(values[:, part]), values[:, part], np.nan)
-        out[:, part] = np.nanpercentile(some, list(LEVELS.values()), axis=0)
-    return out
 
 
 def _beside(mark, levels: dict[str, NDArray], column: int) -> dict:

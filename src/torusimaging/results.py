@@ -19,7 +19,7 @@ from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.gradient import doubts
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
-from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked
+from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked, percentiles
 from .rounding import RoundedTable
 from .units import label_unit
 
@@ -320,12 +320,9 @@ def copies(data: dict) -> int:
 def _interval(draws: np.ndarray) -> np.ndarray:
     """16, 50 and 84 percentile along the first axis, the outer ones NaN where no draw differs.
 
-    One value for all draws is no measured one: its interval is unknown, not zero.  Draws that do
-    not reach a quantity are left out, as in profiles, unless they are more than half.
+    One value for all draws is no measured one: its interval is unknown, not zero.
     """
-    low, middle, high = np.full((3, draws.shape[1]), np.nan)
-    known = np.isfinite(draws).mean(axis=0) >= 0.5
-    low[known], middle[known], high[known] = np.nanpercentile(draws[:, known], [16, 50, 84], axis=0)
+    low, middle, high = percentiles(draws, [16, 50, 84])
     alike = np.ptp(draws, axis=0) == 0
     return np.stack([np.where(alike, np.nan, low), middle, np.where(alike, np.nan, high)])
 

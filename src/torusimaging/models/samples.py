@@ -89,6 +89,22 @@ def of_draws(function: Callable, model: Any, stacked: dict, *arguments: Any) -> 
     return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[:n], *parts)
 
 
+def percentiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Percentiles over the draws, the first axis of `values`; shape (levels, columns).
+
+    Draws that do not reach a column are left out there; where over half do not, it is NaN.
+    """
+    out = np.full((len(levels), values.shape[1]), np.nan)
+    finite = np.isfinite(values)
+    whole = finite.all(axis=0)
+    out[:, whole] = np.percentile(values[:, whole], levels, axis=0)
+    part = ~whole & (finite.mean(axis=0) >= 0.5)
+    if part.any():
+        some = np.where(finite[:, part], values[:, part], np.nan)
+        out[:, part] = np.nanpercentile(some, levels, axis=0)
+    return out
+
+
 def one_stacked(params: dict) -> dict:
     """One set of parameters as the only draw, for `of_draws`."""
     return jax.tree.map(lambda x: np.asarray(x, float)[None], params)

@@ -353,23 +353,23 @@ class TorusImaging1DSpline(FourierModel):
         }
         if self.prior == "default":
             factors = {k: slope_residuals(v, centre, *s) for k, (v, centre, s) in splines.items()}
-            return factors | self._amplitude_factors(params)
+            for name, residual in self._amplitude_factors(params).items():
+                factors[name] = jnp.append(factors.get(name, jnp.zeros(0)), residual)
+            return factors
         return {k: published_slope_residuals(v, *s) for k, (v, _, s) in splines.items()}
 
     def _amplitude_factors(self, params: dict) -> dict[str, Array]:
-        """Normals of the amplitudes about 1, and of ln-slopes whose mean stays near its reference.
+        """Normals of the amplitudes about 1 and of the mean ln-slopes about their references.
 
-        The scale of a distortion is its amplitude's: without the second factor both would share it.
+        The scale of a distortion is its amplitude's: without the second both would share it.
         """
         if self.amplitude_sigma is None:
             return {}
         out = {}
         for m in self.orders:
-            own, centre = params["e_params"][m], self.e_references[m]
-            level = jnp.mean(own["vals"] - centre)[None] / LEVEL_SIGMA
-            shape = slope_residuals(own["vals"], centre, *self.e_sigmas[m])
-            out[f"e_params.{m}.vals"] = jnp.concatenate([shape, level])
-            out[f"e_params.{m}.amplitude"] = (own["amplitude"] - 1.0)[None] / self.amplitude_sigma
+            own = params["e_params"][m]
+            out[f"e_params.{m}.vals"] = jnp.mean(own["vals"] - self.e_references[m]) / LEVEL_SIGMA
+            out[f"e_params.{m}.amplitude"] = (own["amplitude"] - 1.0) / self.amplitude_sigma
         return out
 
     def constraints(self, params: dict) -> Array:

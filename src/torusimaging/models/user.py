@@ -2,15 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from ..arguments import choice, dictionary, positive, shown
+from ..arguments import choice, dictionary, is_whole_number, positive, shown
 from ..distributions import as_arrays
 from ..foliation import FourierFoliation, UserFunction
 from ..units import check_units
@@ -28,7 +26,7 @@ def by_order(entries: Any, name: str) -> dict:
     if not isinstance(entries, dict):
         raise ValueError(f"{name} must be a dictionary by order m, but {shown(entries)} was given.")
     for m in entries:
-        if not isinstance(m, Integral) or isinstance(m, bool | np.bool_) or not 1 <= m <= MOST:
+        if not is_whole_number(m) or not 1 <= m <= MOST:
             raise ValueError(
                 f"the orders m of e_m must be integers of at least 1 and at most {MOST}, but "
                 f"{shown(m)} was given in {name}."
