@@ -177,7 +177,7 @@ DOORS = [
     (lambda t: potential(label_sign="up"), r"label_sign must be \+1 or -1, but 'up'"),
     (lambda t: potential(label_reference=1e200), "label_reference must be finite"),
     (lambda t: potential(label_monotone=2), "label_monotone must be True or False"),
-    (lambda t: POTENTIAL([0, 1], "free", 1.0, 2.0), "density must be a FreeDensity"),
+    (lambda t: POTENTIAL([0, 1], "free", 1.0, 2.0), "density must be a SmoothDensity"),
     (lambda t: POTENTIAL([0, 1], t.layered, 1 * u.s, 2.0), "height must have a unit like kpc"),
     (lambda t: POTENTIAL([0, 1], t.layered, 1.0, None), "top must be at least height"),
     (lambda t: FreeDensity([0, 1], "a"), "reference must be numbers"),

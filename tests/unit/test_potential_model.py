@@ -166,18 +166,31 @@ def test_one_sided_map(survey_map):
 def test_bad_input(survey_map):
     _, data = survey_map
     rng = np.random.default_rng(0)
+    free = {"density": "free"}
     flat = data | {"label": 0.1 + data["label_err"] * rng.normal(size=data["label"].size)}
     for text, change, options in (
         ("cannot constrain the orbits", flat, {}),
         ("strictly increasing", data, {"density_knots": [0, 0.5, 0.4, 1.3]}),
         ("must cover the data", data, {"density_knots": [0, 0.3, 0.6]}),
         ("must start at 0", data, {"density_knots": [0.1, 0.6, 1.3]}),
-        ("at least 3 knots", data, {"density_knots": 2}),
-        ("'free' or 'solar'", data, {"density": "sollar"}),
+        ("at least 4 knots", data, {"density_knots": 3}),
+        ("at least 3 knots", data, free | {"density_knots": 2}),
+        ("did you mean 'solar'", data, {"density": "sollar"}),
+        ("even in asinh", data, {"density_knots_spacing_power": 0.6}),
+        ("density_knots are of a smooth or free", data, {"density": "solar", "density_knots": 8}),
+        ("did you mean 'slope_sigma'", data, {"density_options": {"slope_sigm": 1.0}}),
         ("label_sign must be", data, {"label_sign": 0}),
         ("label_smooth_sigma must be positive", data, {"label_smooth_sigma": 0}),
-        ("step_sigma must be positive", data, {"density_options": {"step_sigma": -1.0}}),
-        ("did you mean 'step_sigma'", data, {"density_options": {"step_sigm": 1.0}}),
+        (
+            "step_sigma must be positive",
+            data,
+            {"density": "free", "density_options": {"step_sigma": -1.0}},
+        ),
+        (
+            "did you mean 'step_sigma'",
+            data,
+            {"density": "free", "density_options": {"step_sigm": 1.0}},
+        ),
         ("did you mean 'label_sign'", data, {"label_sing": 1}),
         ("heights in kpc", data, {"density_knots": [0, 100, 300, 600, 1300]}),
         ("unit like", data, {"label_knots": [0, 0.1, 0.3] * u.deg}),

@@ -90,6 +90,81 @@ def potential_matrix(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return FOUR_PI_G * (x[..., None] ** 2 / 2 * (np.arange(len(knots)) == 0) + cubes @ bends)
 
 
+class SmoothSide(Side):
+    r"""rho of quadratic splines even about the plane, with a continuous slope, linear in `values`.
+
+    `knots` go from 0 to the last, where the slope is 0 and beyond which rho is constant; there is
+    one of the `values` for each cell between them, at its middle (`middles`), and rho lies between
+    the smallest and the largest of these: positive values make a positive density.  With g_i the
+    middles and v_i the values, rho'(x_i) = (v_i - v_{i-1}) / (g_i - g_{i-1}) at the inner knots and
+    0 at both ends, which are the coefficients of B-splines of degree 2 (de Boor 1978, chapter IX).
+    With b_i the change of rho'' at knot x_i
+
+        rho = v_0 + \sum b_i (x - x_i)_+^2 / 2,
+        force / 4 pi G = v_0 x + \sum b_i (x - x_i)_+^3 / 6,
+        potential / 4 pi G = v_0 x^2 / 2 + \sum b_i (x - x_i)_+^4 / 24.
+    """
+
+    knots: Float[Array, " k"]
+    values: Float[Array, " c"]
+
+    def _sum(self, x: Array, power: int) -> Array:
+        bends, total = _curvature_steps(self.knots, self.values, jnp), jnp.zeros_like(x)
+        # Unrolled on purpose, as in `LinearSide`.
+        for i in range(self.knots.size):
+            total = total + bends[i] * jnp.maximum(x - self.knots[i], 0.0) ** power
+        return total
+
+    def density(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Mass density in Msun/kpc^3."""
+        # In each cell a value is the middle one of the parabola's three Bernstein coefficients, and
+        # rho at the knots the others: a sum of positive terms, which no round-off makes negative.
+        width = jnp.diff(self.knots)
+        share = width[1:] / (width[1:] + width[:-1])
+        inner = share * self.values[:-1] + (1 - share) * self.values[1:]
+        edges = jnp.concatenate([self.values[:1], inner, self.values[-1:]])
+        cell = jnp.searchsorted(self.knots, x, side="right") - 1
+        cell = jnp.clip(cell, 0, self.values.size - 1)
+        t = jnp.clip((x - self.knots[cell]) / width[cell], 0.0, 1.0)
+        ends = edges[cell] * (1 - t) ** 2 + edges[cell + 1] * t**2
+        return ends + 2 * self.values[cell] * t * (1 - t)
+
+    def force(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Pull towards the plane in kpc/Myr^2."""
+        return FOUR_PI_G * (self.values[0] * x + self._sum(x, 3) / 6)
+
+    def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Potential above the plane's in kpc^2/Myr^2."""
+        return FOUR_PI_G * (self.values[0] * x**2 / 2 + self._sum(x, 4) / 24)
+
+    def kappa2(self, grid) -> Float[Array, "n m"]:
+        """2 [Phi(h) - Phi(h sin u)] / (h cos u)^2 at a grid's nodes: linear in the values."""
+        return super().kappa2(grid) if grid.basis is None else grid.basis @ self.values
+
+
+def middles(knots: np.ndarray) -> np.ndarray:
+    """Heights of the middles of the cells between knots."""
+    return (knots[1:] + knots[:-1]) / 2
+
+
+def _curvature_steps(knots, values, xp):
+    """Change of rho'' of a `SmoothSide` at each knot, along the first axis of `values`."""
+    zero = xp.zeros((1, *values.shape[1:]))
+    shape = (-1,) + (1,) * (values.ndim - 1)
+    slopes = xp.diff(values, axis=0) / xp.diff((knots[1:] + knots[:-1]) / 2).reshape(shape)
+    slopes = xp.concatenate([zero, slopes, zero])
+    curvature = xp.diff(slopes, axis=0) / xp.diff(knots).reshape(shape)
+    return xp.diff(xp.concatenate([zero, curvature, zero]), axis=0)
+
+
+def smooth_potential_matrix(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """The potential of `SmoothSide` at x for each value being 1 alone; x.shape + (k - 1,)."""
+    units = np.eye(len(knots) - 1)
+    fourth = np.maximum(x[..., None] - knots, 0.0) ** 4 / 24
+    rise = fourth @ _curvature_steps(knots, units, np)
+    return FOUR_PI_G * (x[..., None] ** 2 / 2 * units[0] + rise)
+
+
 class LayeredSide(Side):
     """A sum of layers: rho sech^2(x/h), rho exp(-x/h), or a constant rho (h is not used)."""
 

@@ -13,25 +13,28 @@ The phase (phi: s sin(phi) = sqrt(2 Phi) sign q, s cos(phi) = p) has no singular
 points: time along the orbit is dt = g dphi with g = sqrt(2 Phi) / |dPhi/dq|, a function of q alone.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .density import FOUR_PI_G, Side, potential_matrix
+from .density import FOUR_PI_G, Side, potential_matrix, smooth_potential_matrix
 
 # Orbit heights are even in asinh(height / core): small orbits feel the thinnest layers.
 STRETCH = 4.0
 # Orbits of a fit, and of the actions of stars, whose frequencies are then good to 1e-8.
 COARSE, FINE = 128, 1024
+SMOOTH_NODES = 40  # of the rules on an orbit in a smooth spline's potential
 
 
 class OrbitGrid(eqx.Module):
     """Turning heights (kpc) of the tabulated orbits and the quadrature nodes on each.
 
-    `basis`, if there is one, holds kappa^2 of every node for a unit value at each knot of a
-    `LinearSide`, of whose values kappa^2 is a linear function.  `even` are the orbits whose heights
+    `basis`, if there is one, holds kappa^2 of every node for each value of a density that is
+    linear in them (`LinearSide`, `SmoothSide`) being 1 alone.  `even` are the orbits whose heights
     are even in asinh; those that turn at a kink are besides them.
     """
 
@@ -71,13 +74,27 @@ class OrbitGrid(eqx.Module):
 
     @classmethod
     def for_knots(cls, top: float, knots: np.ndarray, n: int = COARSE) -> "OrbitGrid":
-        """The grid, with basis, for densities that are straight between knots."""
-        grid = cls.reaching(top, knots, n)
-        h, sines = np.asarray(grid.heights)[:, None], np.asarray(grid.sines)
-        rise = potential_matrix(h, knots) - potential_matrix(h * sines, knots)
-        basis = 2 * rise / (h * np.asarray(grid.cosines))[..., None] ** 2
+        """The grid, with basis, for densities that are straight between knots (`LinearSide`)."""
+        return cls.reaching(top, knots, n)._with_basis(potential_matrix, knots)
+
+    @classmethod
+    def for_smooth(cls, top: float, knots: np.ndarray, n: int = COARSE) -> "OrbitGrid":
+        """The grid for densities that are smooth splines (`SmoothSide`), with basis for fits.
+
+        Their potential has three continuous derivatives: the rules need no split at the knots.
+        """
+        if n > COARSE:
+            # Actions of stars are asked for once, where a fit asks thousands of times.
+            return cls.reaching(top, n=n, nodes=2 * SMOOTH_NODES)
+        grid = cls.reaching(top, n=n, nodes=SMOOTH_NODES)
+        return grid._with_basis(smooth_potential_matrix, knots)
+
+    def _with_basis(self, matrix: Callable, knots: np.ndarray) -> "OrbitGrid":
+        h, sines = np.asarray(self.heights)[:, None], np.asarray(self.sines)
+        rise = matrix(h, knots) - matrix(h * sines, knots)
+        basis = 2 * rise / (h * np.asarray(self.cosines))[..., None] ** 2
         return eqx.tree_at(
-            lambda g: g.basis, grid, jnp.asarray(basis), is_leaf=lambda leaf: leaf is None
+            lambda g: g.basis, self, jnp.asarray(basis), is_leaf=lambda leaf: leaf is None
         )
 
     @property

@@ -62,6 +62,9 @@ FLOOR = 700.0  # ln weights are at most this far below the largest: exp of it is
 CHUNK = 256
 # Proposals, the degrees of freedom of those after the first, and how much wider they are.
 STAGES, TAIL, WIDER = 5, 10.0, 1.1
+# Where these leave the weights' tail at a Pareto k above `GOOD`, as many again are made as bring it
+# below, up to `MOST_STAGES`.
+MOST_STAGES, GOOD = 20, 0.5
 # Distances along the axes, in standard deviations, at which the first proposal is made as wide as
 # the density; and the widest it may be.
 DISTANCES, WIDEST = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]), 4.0
@@ -175,22 +178,25 @@ class StudentT(NamedTuple):
 def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) -> Weighted:
     r"""Weighted draws of ``exp(ln_density(w, args))``, for a density close to a standard normal.
 
-    A fifth of the draws is of a normal that is as wide along each axis, to either side, as the
-    density (`SplitNormal`): the tails of parameters that only the prior bounds are not cut off.
-    Each further fifth is of a Student t with the mean and covariance of those before as weighted.
-    With q_s the proposals, all draws have the weight exp(ln_density) / [(1/5) \sum_s q_s] (adaptive
-    importance sampling with mixture weights: Cornuet et al. 2012, arXiv:0907.1254).  The raw
-    weights' tail is smoothed by a generalised Pareto fit, whose shape k says whether they can be
-    trusted: below 0.7 they can (Vehtari et al. 2024, arXiv:1507.02646).  A draw where the density
-    is not finite has no weight.
+    The first fifth of `size` draws is of a normal that is as wide along each axis, to either side,
+    as the density (`SplitNormal`): the tails of parameters that only the prior bounds are not cut
+    off.  Each further fifth is of a Student t with the mean and covariance of those before as
+    weighted; as long as Pareto's k is above 0.5 more of them follow, up to three times `size`.
+    With q_s the n proposals, all draws have the weight exp(ln_density) / [(1/n) \sum_s q_s]
+    (adaptive importance sampling with mixture weights: Cornuet et al. 2012, arXiv:0907.1254).  The
+    raw weights' tail is smoothed by a generalised Pareto fit, whose shape k says whether they can
+    be trusted: below 0.7 they can (Vehtari et al. 2024, arXiv:1507.02646).  A draw where the
+    density is not finite has no weight.
     """
     rng = np.random.default_rng(seed)
     later = size // STAGES
-    sizes = [size - later * (STAGES - 1), *[later] * (STAGES - 1)]
+    sizes = [size - later * (STAGES - 1), *[later] * (MOST_STAGES - 1)]
     proposal: SplitNormal | StudentT = SplitNormal.about(ln_density, args, d)
     ratio, ln_weights, k = np.zeros(0), np.zeros(0), np.nan
     draws, logdensity, proposals = np.zeros((0, d)), np.zeros(0), []
-    for n in sizes:
+    for stage, n in enumerate(sizes):
+        if stage >= STAGES and k < GOOD:
+            break
         proposals.append(proposal)
         new = proposal.rvs(n, rng)
         draws = np.concatenate([draws, new])
@@ -205,6 +211,6 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
         # Few effective draws say little of a covariance: the normal's at the start then stays.
         proposal = StudentT(mean, WIDER * (trust * spread + d * np.eye(d)) / (trust + d))
     # Smoothing leaves the middle draw alone: there the two differ by the normalisation.
-    middle = np.argsort(ratio)[size // 2]
-    ln_mean = float(ratio[middle] - ln_weights[middle] - np.log(size))
+    middle = np.argsort(ratio)[ratio.size // 2]
+    ln_mean = float(ratio[middle] - ln_weights[middle] - np.log(ratio.size))
     return Weighted(draws, logdensity, ratio, ln_weights, k, ln_mean)

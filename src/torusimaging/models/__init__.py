@@ -1,6 +1,7 @@
 from .density import FreeDensity, UserDensity
 from .layers import Layer, LayeredDensity, solar_layers
 from .potential import TorusImaging1DPotential
+from .smooth import SmoothDensity
 from .spline import TorusImaging1DSpline
 from .user import TorusImaging1D
 
@@ -8,6 +9,7 @@ __all__ = [
     "FreeDensity",
     "Layer",
     "LayeredDensity",
+    "SmoothDensity",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",

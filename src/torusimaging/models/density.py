@@ -43,6 +43,19 @@ class DensityForm(eqx.Module):
     def start(self) -> dict:
         """The prior's centre."""
 
+    @property
+    def dofs(self) -> dict[str, Array]:
+        """Degrees of freedom of the factors of the prior that are multivariate Student's t.
+
+        Residuals of such a factor are normal but for one unknown factor of all their sds (see
+        `priors.student_residuals`).
+        """
+        return {}
+
+    def smoothed(self, factor: float) -> "DensityForm":
+        """The form with the sd that keeps it smooth times `factor`; here there is none."""
+        return self
+
     def is_possible(self, params: dict) -> Array:
         """Whether the density is nowhere negative; here it cannot be."""
         return jnp.ones((), bool)
@@ -108,9 +121,9 @@ class FreeDensity(DensityForm):
                 f"reference must be finite logarithms, but {shown(reference)} was given."
             )
         self.knots = jnp.asarray(knots)
-        self.reference = _for_each(centre, knots.size, "reference", "knots")
+        self.reference = for_each(centre, knots.size, "reference", "knots")
         self.sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()])
-        self.step_sigmas = _for_each(steps, knots.size - 1, "step_sigma", "steps")
+        self.step_sigmas = for_each(steps, knots.size - 1, "step_sigma", "steps")
         self.asymmetric = truth(asymmetric, "asymmetric")
 
     @classmethod
@@ -158,6 +171,10 @@ class FreeDensity(DensityForm):
         ln_rho = np.array(self.reference)
         return {"ln_rho": ln_rho} | ({"ln_rho_below": ln_rho[1:]} if self.asymmetric else {})
 
+    def smoothed(self, factor: float) -> "FreeDensity":
+        """The form with `smooth_sigma` times `factor`."""
+        return eqx.tree_at(lambda f: f.sigmas, self, self.sigmas * jnp.array([1.0, factor, 1.0]))
+
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists."""
         names = ("level_sigma", "smooth_sigma", "asymmetry_sigma")
@@ -189,7 +206,7 @@ class FreeDensity(DensityForm):
         return OrbitGrid.for_knots(top, np.asarray(self.knots), n)
 
 
-def _for_each(values: np.ndarray, n: int, name: str, what: str) -> Array:
+def for_each(values: np.ndarray, n: int, name: str, what: str) -> Array:
     """`n` values, from one or as many; a ``ValueError`` for another number."""
     if values.size not in (1, n):
         raise ValueError(
@@ -198,11 +215,20 @@ def _for_each(values: np.ndarray, n: int, name: str, what: str) -> Array:
     return jnp.broadcast_to(jnp.asarray(np.ravel(values)), n)
 
 
-def reference_density(z, omega0: float, height: float) -> np.ndarray:
-    """A disc in a background with 4 pi G rho(0) = omega0^2, for data up to `height`; Msun/kpc^3."""
-    x = np.asarray(z, dtype=float) / (REFERENCE_HEIGHT * height)
-    disc = (1 - REFERENCE_BACKGROUND) / np.cosh(np.minimum(x, 300.0)) ** 2
-    return omega0**2 / FOUR_PI_G * (disc + REFERENCE_BACKGROUND)
+def reference_density(
+    z,
+    omega0: float,
+    height: float,
+    background: float = REFERENCE_BACKGROUND,
+    scale: float = REFERENCE_HEIGHT,
+) -> np.ndarray:
+    """A disc in a background with 4 pi G rho(0) = omega0^2, for data up to `height`; Msun/kpc^3.
+
+    sech^2 of `scale` times the height, and a constant share `background` of rho(0).
+    """
+    x = np.asarray(z, dtype=float) / (scale * height)
+    disc = (1 - background) / np.cosh(np.minimum(x, 300.0)) ** 2
+    return omega0**2 / FOUR_PI_G * (disc + background)
 
 
 class UserDensity(DensityForm):

@@ -46,7 +46,7 @@ class Evidence(NamedTuple):
 
 
 def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2000) -> Evidence:
-    r"""The evidence from `size` draws of the normal approximation N(z*, C) at the optimum.
+    r"""The evidence from `size` or more weighted draws about the optimum (see `weigh_normal`).
 
     In the free vector z, with p(z) = L pi |dx/dz|:  Z = 1/n sum_s p(z_s) / N(z_s; z*, C), the
     weights' tail smoothed, and by Laplace's formula ln Z = ln p(z*) + d/2 ln(2 pi) + 1/2 ln det C
@@ -74,7 +74,7 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
         pareto_k=found.pareto_k,
         ln_laplace=float(laplace_integral + constant),
         ln_evidence=found.ln_mean + float(constant),
-        error=float(np.sqrt(max(1 / found.ess - 1 / size, 0.0) + volume_error**2)),
+        error=float(np.sqrt(max(1 / found.ess - 1 / len(found.draws), 0.0) + volume_error**2)),
         n_constrained=layout.size - float(np.trace(curvature)),
         note=note,
     )

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from .. import distributions, likelihoods
 from ..arguments import shown
 from ..foliation import FourierFoliation, PotentialFoliation
-from ..priors import Bounds, Layout, check_structure, make_bounds
+from ..priors import Bounds, Layout, check_structure, make_bounds, student_residuals
 from ..units import plain_parameter
 from . import prior
 from .objectives import OBJECTIVES
@@ -45,8 +45,13 @@ class Posterior(eqx.Module):
         """Factors of the default prior, each a normal distribution of the parameters it names.
 
         As residuals, whose squares, halved, are minus the ln of the factor.  One may depend on
-        parameters of others.
+        parameters of others.  Those of `dofs` are multivariate Student's t.
         """
+
+    @property
+    def dofs(self) -> dict[str, Array]:
+        """Degrees of freedom of the factors whose residuals have a common unknown sd, if any."""
+        return {}
 
     @abc.abstractmethod
     def template(self) -> dict | None:
@@ -75,18 +80,25 @@ class Posterior(eqx.Module):
         A given prior takes the place of the default factors that it covers, and multiplies one
         of which it names an entry.
         """
-        places = [distributions.Place.of(name) for name in self.given]
         terms = [
-            factor
+            factor if dof is None else student_residuals(factor, dof)
+            for factor, dof in self.linear_factors(params)
+        ]
+        return jnp.concatenate([*terms, self.constraints(params)])
+
+    def linear_factors(self, params: dict) -> list[tuple[Array, Array | None]]:
+        """Linear residuals of each factor of the prior, and its degrees of freedom if it is a t."""
+        places = [distributions.Place.of(name) for name in self.given]
+        factors = [
+            (factor, self.dofs.get(name))
             for name, factor in self.prior_factors(params).items()
             if not any(p.covers(distributions.Place.of(name)) for p in places)
         ]
-        terms += [
-            distributions.normal_residuals(given, distributions.entry(params, name))
+        return factors + [
+            (distributions.normal_residuals(given, distributions.entry(params, name)), None)
             for name, given in self.given.items()
             if distributions.is_normal(given)
         ]
-        return jnp.concatenate([*terms, self.constraints(params)])
 
     def penalty(self, params: dict) -> Array:
         """The terms of minus the ln prior that are no sums of squares."""

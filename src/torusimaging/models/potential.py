@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from .. import actions
 from ..arguments import (
     check_options,
+    choice,
     dictionary,
     positive,
     real_number,
@@ -40,12 +41,17 @@ from .gradient import check_gradient, check_pixels
 from .knots import choose_knots
 from .layers import Layer, LayeredDensity, solar_layers
 from .pixels import kind_of, read_map, require_x64
+from .smooth import LEAST_KNOTS, SmoothDensity, smooth_knots
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
 # most at so many times the data's height.
 MARGIN, FARTHEST = 1.25, 5.0
 COVERAGE = 0.95
-FORMS = {"free": FreeDensity, "layered": LayeredDensity}
+FORMS = {"smooth": SmoothDensity, "free": FreeDensity, "layered": LayeredDensity}
+NAMED = ("smooth", "free", "solar")
+# The forms with knots, and how many they have by default.
+KNOTS = {"smooth": 16, "free": 10}
+SPACING_POWER = 0.6  # the knots of a free density are even in |z| to it
 
 
 class TorusImaging1DPotential(OrbitModel):
@@ -60,7 +66,7 @@ class TorusImaging1DPotential(OrbitModel):
     Parameters
     ----------
     label_knots : array, increasing, from 0 (unit of r: kpc Myr^-1/2)
-    density : the form of the density: `FreeDensity`, `LayeredDensity` or `UserDensity`
+    density : the form: `SmoothDensity`, `FreeDensity`, `LayeredDensity` or `UserDensity`
     height : height (kpc) up to which accelerations and densities are given
     top : height (kpc) of the last orbit; stars beyond it are NaN
     label_sign : +1 for a label that rises outwards, -1 for one that falls
@@ -101,7 +107,7 @@ class TorusImaging1DPotential(OrbitModel):
         knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
         if not isinstance(density, DensityForm):
             raise ValueError(
-                "density must be a FreeDensity, LayeredDensity or UserDensity, but "
+                "density must be a SmoothDensity, FreeDensity, LayeredDensity or UserDensity, but "
                 f"{shown(density)} was given."
             )
         height = positive(internal(height, u.kpc, "height", allow_plain=True), "height")
@@ -128,13 +134,13 @@ class TorusImaging1DPotential(OrbitModel):
         cls,
         binned_data: dict,
         label_knots=6,
-        density_knots=10,
-        density: str | Sequence[Layer] | Callable = "free",
+        density_knots=None,
+        density: str | Sequence[Layer] | Callable = "smooth",
         density_params: dict | None = None,
         asymmetric: bool = False,
         units=None,
         label_knots_spacing_power: float = 1.0,
-        density_knots_spacing_power: float = 0.6,
+        density_knots_spacing_power: float | None = None,
         density_options: dict | None = None,
         knots: str | None = None,
         **options,
@@ -144,19 +150,22 @@ class TorusImaging1DPotential(OrbitModel):
         Parameters
         ----------
         label_knots : number of knots in r, or the knots (kpc Myr^-1/2, from 0)
-        density_knots : number of knots in |z|, or the knots (kpc, from 0, or a length): by number
-            the last is at the outermost orbit and the others are even in |z| to the
-            `density_knots_spacing_power` up to the data's height
-        density : "free", "solar" (`solar_layers`), a sequence of `Layer`, or a function
-            ``density(z, **params)`` of the height in kpc that returns Msun/kpc^3
+        density_knots : of a smooth or free density, the number of knots in |z| (16; 10), or the
+            knots (kpc, from 0, or a length).  By number those of a smooth one are even in
+            asinh(|z| / core) up to the outermost orbit (see `SmoothDensity`), of a free one even in
+            |z| to the `density_knots_spacing_power` (0.6) up to the data's height, and the last is
+            at the outermost orbit
+        density : "smooth" (`SmoothDensity`), "free" (`FreeDensity`), "solar" (`solar_layers`), a
+            sequence of `Layer`, or a function ``density(z, **params)`` of the height in kpc that
+            returns Msun/kpc^3
         density_params : the start and prior sd of each parameter of such a function
         asymmetric : whether the density below the plane may differ from that above
-        density_options : further arguments of `FreeDensity` or `LayeredDensity`
+        density_options : further arguments of `SmoothDensity`, `FreeDensity` or `LayeredDensity`
         knots : "auto" picks the numbers of knots and the smoothness by the ln evidence: 4, 6, 8 or
             10 knots of the label, then 8, 10 or 12 of a free density, then the given sds
-            `smooth_sigma` and `label_smooth_sigma` times 0.5, 1 or 2; numbers that are given are
-            where it begins, and knots that are given are kept.  It compiles and fits up to 6
-            models, half a minute to two
+            `slope_sigma` or `smooth_sigma` and `label_smooth_sigma` times 0.5, 1 or 2; numbers that
+            are given are where it begins, and knots that are given are kept.  It compiles and fits
+            up to 6 models, half a minute to two
         options : further arguments of the class
         units : a unit system, for scripts that give one, without effect
 
@@ -169,6 +178,7 @@ class TorusImaging1DPotential(OrbitModel):
         check_units(units)
         asymmetric = truth(asymmetric, "asymmetric")
         _check_form(density, density_params, density_options)
+        density_knots = _knots_of(density, density_knots, density_knots_spacing_power)
         if knots is not None:
             make = partial(
                 cls.auto_init,
@@ -182,8 +192,10 @@ class TorusImaging1DPotential(OrbitModel):
                 **options,
             )
             sizes = {"label_knots": label_knots}
-            if isinstance(density, str) and density == "free":
+            if density == "free":
                 sizes["density_knots"] = density_knots
+            elif _has_knots(density):
+                make = partial(make, density_knots=density_knots)
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
         data = read_map(binned_data, kind_of(binned_data))
@@ -193,11 +205,11 @@ class TorusImaging1DPotential(OrbitModel):
         omega0 = float(np.exp(guess.ln_omega0))
         top = _outermost(heights, speeds, omega0, reach)
         more = {} if density_options is None else density_options
-        if isinstance(density, str) and density == "free":
-            ends = _density_knots(density_knots, reach, top, density_knots_spacing_power)
-            form = FreeDensity.about(ends, omega0, reach, asymmetric=asymmetric, **more)
+        if _has_knots(density):
+            ends = _density_knots(density, density_knots, reach, top, density_knots_spacing_power)
+            form = FORMS[density].about(ends, omega0, reach, asymmetric=asymmetric, **more)
             top = max(top, float(ends[-1]))
-        elif isinstance(density, str) and density == "solar":
+        elif density == "solar":
             form = LayeredDensity(solar_layers(), asymmetric, **more)
         elif callable(density):
             form = UserDensity(density, density_params or {}, top, asymmetric)
@@ -227,13 +239,13 @@ class TorusImaging1DPotential(OrbitModel):
         return model, *start_inside(model.given, _bounds(start, guess), start)
 
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
-        """The model with the smoothness sds of its label and free density times `factor`."""
+        """The model with the sds that keep its label and density smooth times `factor`."""
         factor = positive(factor, "factor")
-        sigmas = [self.label_sigmas * jnp.array([1.0, factor])]
-        if not isinstance(self.density, FreeDensity):
-            return eqx.tree_at(lambda m: [m.label_sigmas], self, sigmas)
-        sigmas.append(self.density.sigmas * jnp.array([1.0, factor, 1.0]))
-        return eqx.tree_at(lambda m: [m.label_sigmas, m.density.sigmas], self, sigmas)
+        return eqx.tree_at(
+            lambda m: (m.label_sigmas, m.density),
+            self,
+            (self.label_sigmas * jnp.array([1.0, factor]), self.density.smoothed(factor)),
+        )
 
     def settings(self) -> dict:
         """The arguments that make this model, as numbers, lists and dictionaries of them.
@@ -325,6 +337,11 @@ class TorusImaging1DPotential(OrbitModel):
             "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
         }
 
+    @property
+    def dofs(self) -> dict[str, Array]:
+        """Degrees of freedom of the density's factor that is a Student's t, if it is one."""
+        return {f"density_params.{name}": dof for name, dof in self.density.dofs.items()}
+
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """The density's prior and the label's smoothness."""
         vals = params["label_params"]["label_vals"][1:]
@@ -380,20 +397,21 @@ class TorusImaging1DPotential(OrbitModel):
 
 def _check_form(density, params: dict | None, options: dict | None) -> None:
     """Raise a ``ValueError`` for an unknown form, and for arguments that another form takes."""
-    if isinstance(density, str) and density not in ("free", "solar"):
-        raise ValueError(f"density must be 'free' or 'solar', but {density!r} was given.")
+    if isinstance(density, str):
+        choice(density, "density", NAMED)
     if callable(density):
         if dictionary(options, "density_options"):
             raise ValueError(
-                "density_options are of a free density and of layers, but density is a function."
+                "density_options are of a smooth or free density and of layers, but density is a "
+                "function."
             )
         return
     if params is not None:
         raise ValueError(
             f"density_params are of a density that is a function, but density is {shown(density)}."
         )
-    maker = FreeDensity if isinstance(density, str) and density == "free" else LayeredDensity
-    taken = ("knots", "reference", "layers", "asymmetric")
+    maker = FORMS[density] if _has_knots(density) else LayeredDensity
+    taken = ("knots", "reference", "core", "layers", "asymmetric")
     check_options({} if options is None else options, (maker.__init__,), "density_options", taken)
 
 
@@ -419,7 +437,32 @@ def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: fl
     return float(max(1.05 * reach, min(MARGIN * np.interp(energy.max(), phi, z), z[-1])))
 
 
-def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
+def _has_knots(density) -> bool:
+    """Whether this is the name of a form that has knots."""
+    return isinstance(density, str) and density in KNOTS
+
+
+def _knots_of(density, knots, power):
+    """The given knots, or the form's number of them.
+
+    Raises ``ValueError`` for knots, or a power for their spacing, that the form has not.
+    """
+    if not _has_knots(density):
+        if knots is not None or power is not None:
+            raise ValueError(
+                "density_knots are of a smooth or free density, but density is "
+                f"{'a function' if callable(density) else shown(density)}."
+            )
+        return None
+    if power is not None and density != "free":
+        raise ValueError(
+            "density_knots_spacing_power is of a free density: the knots of a smooth one are even "
+            "in asinh(|z| / core)."
+        )
+    return KNOTS[density] if knots is None else knots
+
+
+def _density_knots(density: str, knots, reach: float, top: float, power) -> np.ndarray:
     if initial.are_knots(knots):
         plain = radial_knots(knots, u.kpc, "density_knots")
         if plain[-1] > FARTHEST * reach or np.sum(plain <= reach) < 2:
@@ -434,7 +477,12 @@ def _density_knots(knots, reach: float, top: float, power: float) -> np.ndarray:
                 f"at {plain[-1]:.4g} kpc."
             )
         return plain
+    if density == "smooth":
+        return smooth_knots(
+            initial.number_of_knots(knots, LEAST_KNOTS, "density_knots"), reach, top
+        )
     number = initial.number_of_knots(knots, 3, "density_knots")
+    power = SPACING_POWER if power is None else power
     return np.r_[initial.make_knots(number - 1, reach, power, "density_knots"), top]
 
 

@@ -8,30 +8,33 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
+from scipy.special import gammaln, logsumexp
 
 from .. import distributions as known
 from ..priors import Bounds, Layout, indices
 
 LN_2PI = float(np.log(2 * np.pi))
 BATCH = 2048
+# Precisions of an unknown scale: e^-8 to e^8 hold all but 1e-5 of a t of 3 degrees of freedom.
+LN_SCALES, N_SCALES = 8.0, 257
 COUNTED, MOST_TRIED = 10_000, 65_536
 PATIENCE = 20  # batches for each draw inside the bounds that the constraints accept
 
 
 @eqx.filter_jit
 def _linear(model, params: dict, layout: Layout) -> tuple[Array, Array, Array]:
-    """Residuals of the normal factors at `params`, their slopes there and at another place."""
+    """Residuals of the factors at `params`, their slopes there and at another place."""
     x = layout.flatten(params)
 
     def residuals(x):
-        here = layout.unflatten(x)
-        return model.prior_residuals(here)[: -model.constraints(here).size or None]
+        factors = model.linear_factors(layout.unflatten(x))
+        return jnp.concatenate([factor for factor, _ in factors])
 
     return residuals(x), jax.jacfwd(residuals)(x), jax.jacfwd(residuals)(x + 1e-2)
 
 
 def normal_part(model, params: dict, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """(A, c) of the normal factors of the prior, whose residuals are A x + c.
+    """(A, c) of the factors of the prior, whose residuals are A x + c.
 
     Raises ``ValueError`` where they are not linear in the parameters, as the published
     regularisation is not.
@@ -45,8 +48,49 @@ def normal_part(model, params: dict, layout: Layout) -> tuple[np.ndarray, np.nda
     return slope, at - slope @ np.asarray(layout.flatten(params))
 
 
+class UnknownScale(NamedTuple):
+    """The rows of the residuals that share an unknown sd, and the grid it is integrated on.
+
+    A multivariate Student's t of residuals y is a mixture over the precision w of normals,
+
+        (1 + Q / dof)^-p = (dof / 2)^p / Gamma(p) int w^(p - 1) e^(-w (dof + Q) / 2) dw,
+
+    with Q = |y|^2, n rows and p = (dof + n) / 2 (see `priors.student_residuals`).  `ln_terms` are
+    the logarithms of the terms of that integral without e^(-w Q / 2), at the precisions `w`.
+    """
+
+    rows: np.ndarray
+    w: np.ndarray
+    ln_terms: np.ndarray
+
+    @classmethod
+    def of(cls, model, params: dict) -> "UnknownScale":
+        """That of a model; w = 1 alone where its prior has none."""
+        factors, rows = model.linear_factors(params), []
+        dofs = [float(dof) for _, dof in factors if dof is not None]
+        for factor, dof in factors:
+            rows.append(np.full(factor.size, dof is not None))
+        every = np.concatenate([np.zeros(0, bool), *rows])
+        if not dofs:
+            return cls(every, np.ones(1), np.zeros(1))
+        (dof,) = dofs
+        p = (dof + every.sum()) / 2
+        ln_w = np.linspace(-LN_SCALES, LN_SCALES, N_SCALES)
+        # dw = w dln(w), by the trapezoidal rule, whose ends do not count.
+        terms = p * np.log(dof / 2) - gammaln(p) + p * ln_w - np.exp(ln_w) * dof / 2
+        return cls(every, np.exp(ln_w), terms + np.log(ln_w[1] - ln_w[0]))
+
+    def weighed(self, matrix: np.ndarray, w: float) -> np.ndarray:
+        """Rows of residuals (or of their slopes) at the precision w."""
+        scale = np.where(self.rows, np.sqrt(w), 1.0)
+        return matrix * (scale if matrix.ndim == 1 else scale[:, None])
+
+
 def marginals(model) -> dict[str, known.Distribution]:
-    """The prior's distributions by name, default ones as the normals that they are."""
+    """The prior's distributions by name, default ones as the normals and t that they are.
+
+    A normal factor that depends on the parameters of a t is given for that one's unknown scale 1.
+    """
     params, out = model.template(), {}
     if params is None:
         return dict(model.given)
@@ -64,7 +108,9 @@ def marginals(model) -> dict[str, known.Distribution]:
             continue
         own = np.flatnonzero(np.isin(used, indices(layout, name)))
         block = covariance[np.ix_(own, own)]
-        if np.ndim(known.entry(params, name)) == 0:
+        if (dof := model.dofs.get(name)) is not None:
+            out[name] = dist.MultivariateStudentT(dof, mean[own], np.linalg.cholesky(block))
+        elif np.ndim(known.entry(params, name)) == 0:
             out[name] = dist.Normal(mean[own[0]], np.sqrt(block[0, 0]))
         else:
             out[name] = dist.MultivariateNormal(mean[own], covariance_matrix=block)
@@ -72,7 +118,7 @@ def marginals(model) -> dict[str, known.Distribution]:
 
 
 class Prior(NamedTuple):
-    """A prior that can be drawn from: a joint normal, distributions, and uniforms.
+    """A prior that can be drawn from: a joint normal or t, distributions, and uniforms.
 
     `normal`, `own` and `uniform` are the entries of the flat vector that each of them holds.
     """
@@ -82,6 +128,7 @@ class Prior(NamedTuple):
     bounds: Bounds
     matrix: np.ndarray
     offset: np.ndarray
+    scale: UnknownScale
     normal: np.ndarray
     own: dict[str, np.ndarray]
     uniform: np.ndarray
@@ -115,7 +162,8 @@ class Prior(NamedTuple):
                     f"{layout.names()[i]} must have a prior or two bounds, but has neither: its "
                     "prior is improper."
                 )
-        return cls(model, layout, bounds, matrix, offset, normal, own, rest)
+        scale = UnknownScale.of(model, params)
+        return cls(model, layout, bounds, matrix, offset, scale, normal, own, rest)
 
     def draw(self, size: int, seed: int) -> np.ndarray:
         """Independent draws, shape (size, d), by rejection where the constraints ask for it."""
@@ -143,11 +191,8 @@ class Prior(NamedTuple):
         if found == 0:
             raise ValueError(f"the prior allows next to nothing: no draw of {tried} is possible.")
         share = found / tried
-        a = self.matrix[:, self.normal]
-        sign, ln_det = np.linalg.slogdet(a.T @ a)
-        least = self.offset - a @ np.linalg.lstsq(a, self.offset, rcond=None)[0]
+        normal = logsumexp(self._ln_scales())
         widths = (np.asarray(self.bounds.upper) - np.asarray(self.bounds.lower))[self.uniform]
-        normal = 0.5 * (self.normal.size * LN_2PI - ln_det) - 0.5 * least @ least
         # A flat prior of the user's is drawn between its own limits, whatever the bounds.
         flat = []
         for name, index in self.own.items():
@@ -170,13 +215,33 @@ class Prior(NamedTuple):
             values = given.expand(shape) if shape != given.batch_shape else given
             drawn = values.sample(jax.random.fold_in(key, number), (size,))
             x[:, index] = np.asarray(drawn).reshape(size, -1)
-        a = self.matrix[:, self.normal]
         if self.normal.size:
-            covariance = np.linalg.inv(a.T @ a)
-            means = -(x @ self.matrix.T + self.offset) @ a @ covariance
-            noise = rng.standard_normal((size, self.normal.size))
-            x[:, self.normal] = means + noise @ np.linalg.cholesky(covariance).T
+            self._draw_normal(x, rng)
         return x
+
+    def _ln_scales(self) -> np.ndarray:
+        """ln of the normal part's integral over its parameters, at each unknown scale."""
+        out, a = [], self.matrix[:, self.normal]
+        for w, term in zip(self.scale.w, self.scale.ln_terms, strict=True):
+            rows, offset = self.scale.weighed(a, w), self.scale.weighed(self.offset, w)
+            _, ln_det = np.linalg.slogdet(rows.T @ rows)
+            least = offset - rows @ np.linalg.lstsq(rows, offset, rcond=None)[0]
+            out.append(term + 0.5 * (self.normal.size * LN_2PI - ln_det - least @ least))
+        return np.array(out)
+
+    def _draw_normal(self, x: np.ndarray, rng: np.random.Generator) -> None:
+        """Fill in the normal entries of the rows x, given the others."""
+        chances = np.exp(self._ln_scales() - logsumexp(self._ln_scales()))
+        picks = rng.choice(chances.size, len(x), p=chances / chances.sum())
+        noise = rng.standard_normal((len(x), self.normal.size))
+        rest = x @ self.matrix.T + self.offset
+        for pick in np.unique(picks):
+            mine, w = picks == pick, self.scale.w[pick]
+            a = self.scale.weighed(self.matrix[:, self.normal], w)
+            covariance = np.linalg.inv(a.T @ a)
+            mean = -self.scale.weighed(rest[mine].T, w).T @ a @ covariance
+            root = np.linalg.cholesky(covariance)
+            x[np.ix_(mine, self.normal)] = mean + noise[mine] @ root.T
 
     def _batch(self, rng: np.random.Generator) -> np.ndarray:
         """The proposals inside the bounds that the constraints accept."""
