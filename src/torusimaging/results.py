@@ -158,6 +158,7 @@ class Fit:
         """What is known of the fit without running the model, in words."""
         facts = {
             "model": type(self.model).__name__,
+            "density": self.model.form,
             "pixels": f"{np.size(self.data.get('label', ()))} pixels",
             "draws": "no draws" if self.samples is None else f"{len(self.samples)} draws",
             "frame": self.frame,
@@ -165,6 +166,7 @@ class Fit:
         }
         if self.state is not None:
             facts["sampler"] = self.state.verdict
+        facts = {name: text for name, text in facts.items() if text}
         return facts | {name: str(value) for name, value in (self.settings or {}).items()}
 
     def _repr_html_(self) -> str:

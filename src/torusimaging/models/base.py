@@ -30,6 +30,11 @@ class OrbitModel(Inference):
     def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
 
+    @property
+    def form(self) -> str:
+        """Which form of the density the model has, in words; empty where it has one alone."""
+        return ""
+
     def meaning(self, name: str) -> str:
         """What a parameter stands for, in words; its name where there are none."""
         return name

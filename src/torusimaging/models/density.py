@@ -72,6 +72,11 @@ class DensityForm(eqx.Module):
         """What a parameter such as ``ln_rho[3]`` stands for, in words."""
         return name
 
+    @property
+    @abc.abstractmethod
+    def words(self) -> str:
+        """Which form this is, in words."""
+
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists; a ``ValueError`` for code."""
         raise ValueError("a density that is a function cannot be saved: it is code, not numbers.")
@@ -186,6 +191,11 @@ class FreeDensity(DensityForm):
             "step_sigma": np.asarray(self.step_sigmas).tolist(),
         } | dict(zip(names, np.asarray(self.sigmas).tolist(), strict=True))
 
+    @property
+    def words(self) -> str:
+        """Which form this is, in words."""
+        return f"free, straight between {self.knots.size} knots{of_sides(self.asymmetric)}"
+
     @classmethod
     def from_settings(cls, settings: dict) -> "FreeDensity":
         """The form of `settings`."""
@@ -204,6 +214,11 @@ class FreeDensity(DensityForm):
     def grid(self, top: float, n: int = COARSE) -> OrbitGrid:
         """`n` orbits up to the height `top` (kpc), with rules split at the knots."""
         return OrbitGrid.for_knots(top, np.asarray(self.knots), n)
+
+
+def of_sides(asymmetric: bool) -> str:
+    """Whether the two sides of the plane may differ, in words to append."""
+    return ", with two different sides" if asymmetric else ""
 
 
 def for_each(values: np.ndarray, n: int, name: str, what: str) -> Array:
@@ -278,6 +293,12 @@ class UserDensity(DensityForm):
         self.sigma = {k: jnp.asarray(v[1], float) for k, v in params.items()}
         self.height = jnp.asarray(positive(height, "height"))
         self.asymmetric = truth(asymmetric, "asymmetric")
+
+    @property
+    def words(self) -> str:
+        """Which form this is, in words."""
+        name = getattr(self.function, "__name__", "without a name")
+        return f"a function of the user's, {name}{of_sides(self.asymmetric)}"
 
     def sides(self, params: dict) -> tuple[Side, Side | None]:
         """The density above and, where it differs, below the plane; NaN where one is negative."""

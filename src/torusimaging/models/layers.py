@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ..arguments import choice, positive, shown, truth
 from ..foliation.density import KINDS, LayeredSide, Side
 from ..units import internal
-from .density import DENSITY, DensityForm
+from .density import DENSITY, DensityForm, of_sides
 from .pixels import require_x64
 
 
@@ -122,6 +122,12 @@ class LayeredDensity(DensityForm):
         """The density above and, where it differs, below the plane."""
         below = self._side(params, "ln_h_below") if self.asymmetric else None
         return self._side(params, "ln_h"), below
+
+    @property
+    def words(self) -> str:
+        """Which form this is, in words."""
+        names = ", ".join(layer.name for layer in self.layers)
+        return f"layers ({names}){of_sides(self.asymmetric)}"
 
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists."""

@@ -298,6 +298,11 @@ class TorusImaging1DPotential(OrbitModel):
             jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"]), above, below, self.grid
         )
 
+    @property
+    def form(self) -> str:
+        """Which form of the density the model has, in words."""
+        return self.density.words
+
     def meaning(self, name: str) -> str:
         """What a parameter stands for, in words."""
         first, _, rest = name.partition(".")

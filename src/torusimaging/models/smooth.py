@@ -11,7 +11,7 @@ from ..foliation.density import Side, SmoothSide, middles
 from ..foliation.potential import COARSE, OrbitGrid
 from ..splines import radial_knots
 from ..units import plain_parameter
-from .density import STEEPEST, DensityForm, for_each, reference_density
+from .density import STEEPEST, DensityForm, for_each, of_sides, reference_density
 from .pixels import require_x64
 
 # The knots are even in asinh(|z| / core), with a core of this fraction of the data's height.
@@ -161,6 +161,13 @@ class SmoothDensity(DensityForm):
     def smoothed(self, factor: float) -> "SmoothDensity":
         """The form with the sd of the slope times `factor`."""
         return eqx.tree_at(lambda f: f.sigmas, self, self.sigmas * jnp.array([1.0, factor, 1.0]))
+
+    @property
+    def words(self) -> str:
+        """Which form this is, in words."""
+        rough = "given" if self.dof is None else "learned"
+        cells = self.knots.size - 1
+        return f"smooth, {cells} cells, of {rough} roughness{of_sides(self.asymmetric)}"
 
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists."""

@@ -55,6 +55,8 @@ def describe(fit: Fit) -> str:
         f"chi^2 per pixel {fit.chi2_per_pixel:.2f}.",
         f"Frame of z and v_z: {fit.frame}.",
     ]
+    if fit.model.form:
+        lines.insert(1, f"Density: {fit.model.form}.")
     if fit.state is not None:
         lines.insert(1, fit.state.verdict)
     height = float(fit.model.reach(fit.params))
