@@ -25,23 +25,28 @@ from .models import (
 )
 from .profile import profiles
 from .results import Fit, fit_map, load
+from .symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
 
 __all__ = [
     "ActionComparison",
+    "Asymmetry",
     "Calibration",
     "Consistency",
     "Fit",
     "Goodness",
     "Layer",
     "ModelComparison",
+    "ThinLayer",
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "actions",
     "calibrate",
     "catalog",
+    "check_asymmetry",
     "check_consistency",
     "check_goodness",
+    "check_thin_layer",
     "compare_actions",
     "compare_models",
     "data",

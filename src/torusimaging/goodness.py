@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 
 import astropy.units as u
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
-from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
 from .arguments import choice, whole_number
-from .models.objectives import residuals
-from .models.pixels import VELOCITY, Map, pad, read_map, require_x64
-from .priors import Layout, make_bounds
+from .models.linear import linearise
+from .models.pixels import VELOCITY, read_map, require_x64
 from .results import Fit
 
 RADIUS = u.kpc / u.Myr**0.5
@@ -24,10 +19,6 @@ ORDERS = np.array([1, 1, 2, 2])
 SHAPES = ("constant", "radius")
 # Relative variances below it are round-off: the parameters can take up all of such a term.
 DEGENERATE = 1e-8
-# A fit whose chi^2 a further step lowers by more than this is not at its optimum.
-STATIONARY = 0.1
-# A free vector's entry beyond which the parameter counts as at its limit: optima end at 20.
-AT_LIMIT = 19.0
 RARE = 0.0027  # the chance of leaving 3 sd
 NOTABLE = 3.0  # sd
 
@@ -119,7 +110,8 @@ def check_goodness(
     if missing:
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
     data = read_map(fit.data)
-    chi, _, W, step = linearise(fit, data)
+    found = linearise(fit.model, fit.params, fit.bounds, data)
+    chi, W, step = found.chi, found.W, found.step
     pos, vel = u.Quantity(data.pos, u.kpc), u.Quantity(data.vel, VELOCITY)
     orbits = fit.model.compute_action_angle(pos, vel, fit.params)
     inside = np.asarray(orbits["flag"]) == 0
@@ -153,52 +145,6 @@ def check_goodness(
     bins = _by_ring(r, chi, W, n_rings), _by_angle(theta, chi, W, n_angles)
     totals = int(inside.size - n), chi2, n_effective, n - n_effective
     return Goodness(pixels, *totals, *found, *bins, terms, joint, shape)
-
-
-def linearise(fit: Fit, data: Map) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """(whitened residuals, J, the response J A^-1/2, the step to the optimum in units of A^-1/2).
-
-    Raises ``ValueError`` away from an optimum.
-    """
-    params = fit.model.floats(fit.params)
-    layout = Layout.of(params)
-    bounds = make_bounds(layout, params, fit.bounds, fit.model.given)
-    args = (fit.model, bounds, layout, pad(data))
-    free = bounds.free(layout.flatten(params))
-    values, slopes, gradient, extra = map(np.asarray, _expand(free, args))
-    # A parameter at its limit does not follow the data: it is held there.
-    inner = ~np.asarray(bounds.inside(free, AT_LIMIT)[1])
-    slopes, gradient, extra = slopes[:, inner], gradient[inner], extra[np.ix_(inner, inner)]
-    # Squares are taken to first order in their residuals, as in the fit: that part is >= 0.
-    normal = slopes.T @ slopes + extra
-    scale = np.sqrt(np.maximum(np.diag(normal), np.finfo(float).tiny))
-    sizes, vectors = np.linalg.eigh(normal / np.outer(scale, scale))
-    if not np.all(np.isfinite(sizes)) or sizes[0] <= 1e-12 * sizes[-1]:
-        raise ValueError(
-            "the posterior of fit must be curved in every direction, but its smallest relative "
-            f"curvature is {sizes[0] / sizes[-1]:.2g}."
-        )
-    root = vectors / np.sqrt(sizes) / scale[:, None]
-    step = -root.T @ gradient
-    if not step @ step < STATIONARY:
-        raise ValueError(
-            f"fit must be at its optimum, but a step would lower its chi^2 by {step @ step:.2g}."
-        )
-    J = -slopes[: data.pos.size]
-    return values[: data.pos.size], J, J @ root, step
-
-
-@eqx.filter_jit
-def _expand(z: Array, args) -> tuple[Array, Array, Array, Array]:
-    """Residuals, their derivatives, the objective's gradient and the penalty's curvature at z."""
-    model, bounds, layout, _ = args
-
-    def penalty(y):
-        return model.penalty(layout.unflatten(bounds.constrain(y)))
-
-    values, push = jax.linearize(lambda y: residuals(y, args), z)
-    slopes = jax.vmap(push, out_axes=-1)(jnp.eye(z.size))
-    return values, slopes, slopes.T @ values + jax.grad(penalty)(z), jax.hessian(penalty)(z)
 
 
 def _by_ring(r: NDArray, chi: NDArray, W: NDArray, n: int) -> QTable:

@@ -18,6 +18,7 @@ from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.gradient import doubts
+from .models.perturbation import add_layer, compare_sides
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked, percentiles
 from .rounding import RoundedTable
@@ -29,6 +30,10 @@ UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 # chi^2 per pixel beyond which a fit is called poor, unless noise may do it (`SURE` sd of chi^2):
 # its uncertainties are too small by an eighth.
 POOR, SURE = 1.25, 5
+# The chance below which the two sides of the plane are said to differ.
+BEYOND_CHANCE = 1e-3
+# Its sd in the mass of a layer that the pixels do not resolve, from which it is said to be there.
+NOTABLE = 3.0
 # Prior sds between a parameter and the mean of its prior from which they contradict each other.
 FAR = 5
 # Widths of the map in the sd of a prior of the centre from which its unit is doubted.
@@ -140,6 +145,7 @@ class Fit:
                 f"{twice} pixels are copies of others, with the same place, label and error: they "
                 "count twice, and the uncertainties are too small."
             )
+        out += self._hidden()
         chi2 = self.chi2_per_pixel
         if not chi2 < chi2_of_constant(self.data):
             out.append("The fitted label describes the map no better than a constant.")
@@ -149,6 +155,29 @@ class Fit:
                 "describe this map, and the uncertainties are too small."
             )
         return tuple(out)
+
+    def _hidden(self) -> list[str]:
+        """What the map shows of a density that a symmetric, smooth one cannot hold."""
+        arguments = self.model, self.params, self.bounds, read_map(self.data)
+        try:
+            sides, layer = compare_sides(*arguments), add_layer(*arguments)
+        except ValueError:
+            # Away from an optimum, or without curvature: other sentences speak of that.
+            return []
+        out = []
+        if sides is not None and sides.p < BEYOND_CHANCE:
+            out.append(
+                f"The two sides of the plane differ beyond chance (p = {sides.p:.2g}), and this "
+                "density is the same on both: fit with asymmetric=True."
+            )
+        if layer is not None and layer.mass > NOTABLE * layer.mass_sd:
+            mass, sd = layer.mass / 1e6, layer.mass_sd / 1e6
+            out.append(
+                f"The map asks for a layer at the plane that is thinner than its pixels, of "
+                f"{mass:.0f} +- {sd:.0f} Msun/pc^2 beside the fitted density: rho(0) is too low; "
+                "see check_thin_layer."
+            )
+        return out
 
     def __repr__(self) -> str:
         # Shown at every turn in a notebook and a debugger: nothing here may run the model.

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 import torusimaging as oti
-from torusimaging.goodness import _angle_terms, linearise
+from torusimaging.goodness import _angle_terms
+from torusimaging.models.linear import linearise
 from torusimaging.models.pixels import read_map
 from torusimaging.priors import Layout, make_bounds
 from torusimaging.results import Fit
@@ -87,7 +88,7 @@ def test_noise_gives_significances_of_unit_sd(noisy):
 def test_chi2_falls_by_the_effective_number_of_parameters(steady, noisy):
     noise, found = noisy
     g = oti.check_goodness(steady)
-    W = linearise(steady, read_map(steady.data))[2]
+    W = linearise(steady.model, steady.params, steady.bounds, read_map(steady.data)).W
     H = W @ W.T
     assert g.n_effective == pytest.approx(np.trace(H)) and g.n_outside == 0
     assert g.dof == H.shape[0] - g.n_effective
@@ -150,7 +151,8 @@ def test_jacobian_and_amplitudes_by_another_route(steady):
     def label(params):
         return fit.model.get_label(fit.data["pos"], fit.data["vel"], params)
 
-    J, columns = linearise(fit, data)[1], range(centre.size)
+    J = linearise(fit.model, fit.params, fit.bounds, data).J
+    columns = range(centre.size)
     some = [0, 5, centre.size - 2, centre.size - 1]
     entries = np.stack([slope(label, i) for i in some], axis=1) / ERR
     # The labels' second differences over 1e-5 and round-off over it are both below 1e-6 of J.

@@ -6,6 +6,7 @@ import numpy as np
 from ..mock import MockSurvey
 from ..results import DERIVED, Fit
 from ..rounding import rounded
+from ..symmetry import check_thin_layer
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
@@ -62,9 +63,21 @@ def describe(fit: Fit) -> str:
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
     lines += [f"Careful: {problem}" for problem in fit.problems]
+    lines += _unresolved(fit)
     if names := fit.model.set_by_prior(fit.params, fit.data, fit.bounds):
         text = "; ".join(fit.model.meaning(name) for name in names)
         lines.append(
             f"Set by the prior, not by the data, and with it all that contains it: {text}."
         )
     return "\n".join(lines)
+
+
+def _unresolved(fit: Fit) -> list[str]:
+    """What a layer thinner than the pixels could add, where that is asked of the fit."""
+    if fit.samples is None:
+        return []
+    try:
+        return [check_thin_layer(fit).text]
+    except ValueError:
+        # A density of two sides or of another family, or no optimum.
+        return []
