@@ -13,7 +13,7 @@ from .arguments import shown, truth
 from .literature import MARKS
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
-from .models.samples import Samples, of_draws, percentiles
+from .models.samples import Samples, of_draws, percentiles, share_from_data
 from .results import Fit
 from .rounding import RoundedTable
 from .units import internal
@@ -51,7 +51,9 @@ def profiles(
     -------
     QTable with the columns z (kpc) and, for each of a_z (km/s/Myr), rho (Msun/pc^3, by the 1-D
     Poisson equation) and Sigma (Msun/pc^2, the mass within +-z, [a(-\|z\|) - a(\|z\|)] / (4 pi G)),
-    NAME_median, NAME_p2_5, NAME_p16, NAME_p84 and NAME_p97_5.  A model that tells the dark matter
+    NAME_median, NAME_p2_5, NAME_p16, NAME_p84 and NAME_p97_5, and for a sampled `Fit`
+    NAME_from_data, the share of the prior's variance that the data removed (see `Fit.derived`;
+    absent where the prior cannot be drawn from).  A model that tells the dark matter
     apart adds rho_dm and Sigma_dm.  A draw has no value beyond its reach: percentiles are those of
     the draws that have one, and NaN where fewer than half do.
 
@@ -80,12 +82,15 @@ def profiles(
     extra = [CENTRE if mark.height == 0 else mark.height for mark in marks]
     every = np.concatenate([heights, extra])
     values = _evaluate(model, stacked, every, reaches)
+    shares = _shares(fit, values, every)
 
     table = RoundedTable({"z": heights * u.kpc})
     levels = {name: percentiles(columns, list(LEVELS.values())) for name, columns in values.items()}
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
             table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
+        if name in shares:
+            table[f"{name}_from_data"] = shares[name][: heights.size]
     table.meta = meta | {
         "model": type(model).__name__,
         "draws": len(draws),
@@ -190,6 +195,15 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
         name: np.where(outside, np.nan, value) * QUANTITIES[name][0].to(QUANTITIES[name][1]) + 0.0
         for name, value in values.items()
     }
+
+
+def _shares(fit, values: dict[str, NDArray], z: NDArray) -> dict[str, NDArray]:
+    """What the data removed of the prior's variance of each quantity, where a fit can tell."""
+    if not isinstance(fit, Fit) or fit.samples is None or fit.prior_draws is None:
+        return {}
+    stacked = fit.prior_draws.stacked
+    prior = _evaluate(fit.model, stacked, z, of_draws(_reach, fit.model, stacked))
+    return {name: share_from_data(values[name], prior[name], True) for name in values}
 
 
 def _beside(mark, levels: dict[str, NDArray], column: int) -> dict:

@@ -4,6 +4,7 @@ import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import astropy.units as u
@@ -20,7 +21,15 @@ from .models.base import G, OrbitModel
 from .models.gradient import doubts
 from .models.perturbation import add_layer, compare_sides
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
-from .models.samples import LaplaceState, Samples, SampleState, of_draws, one_stacked, percentiles
+from .models.samples import (
+    LaplaceState,
+    Samples,
+    SampleState,
+    of_draws,
+    one_stacked,
+    percentiles,
+    share_from_data,
+)
 from .rounding import RoundedTable
 from .units import label_unit
 
@@ -34,6 +43,8 @@ POOR, SURE = 1.25, 5
 BEYOND_CHANCE = 1e-3
 # Its sd in the mass of a layer that the pixels do not resolve, from which it is said to be there.
 NOTABLE = 3.0
+# Draws of the prior, whose sd they give to 2 %.
+PRIOR_DRAWS = 2000
 # Prior sds between a parameter and the mean of its prior from which they contradict each other.
 FAR = 5
 # Widths of the map in the sd of a prior of the centre from which its unit is doubted.
@@ -214,6 +225,14 @@ class Fit:
         )
         return "".join(f"<table>{rows}</table>" for rows in cells)
 
+    @cached_property
+    def prior_draws(self) -> Samples | None:
+        """Draws of the prior, for what the data add to it; None where it cannot be drawn from."""
+        try:
+            return self.model.draw_prior(self.params, self.bounds, PRIOR_DRAWS)
+        except ValueError:
+            return None
+
     def draws(self, most: int = 500) -> list[dict]:
         """At most `most` posterior draws, evenly thinned; the optimum alone before sampling."""
         most = whole_number(most, "most", 1)
@@ -224,6 +243,7 @@ class Fit:
     def summary(self) -> RoundedTable:
         """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
 
+        ``from_data`` is the share of the prior's variance that the data removed (see `derived`).
         All draws count.  A parameter that has one value in all of them has no sd (NaN).  Printed,
         numbers are rounded to the sd; the columns keep all digits.  Raises ``ValueError`` before
         sampling.
@@ -242,6 +262,9 @@ class Fit:
                 "p16": low,
                 "median": middle,
                 "p84": high,
+                "from_data": self._share(
+                    self.samples.draws, getattr(self.prior_draws, "draws", None), False
+                ),
             }
         )
         if isinstance(self.state, SampleState):
@@ -256,8 +279,19 @@ class Fit:
         rho(0) is the mean density within 50 pc of the plane's centre, from a_z at 50 pc, for every
         model: a spline model's density at the centre itself is the slope of one segment.
         Quantities that the model does not reach are NaN.
+
+        ``from_data`` is the share of the prior's variance that the data removed, 1 - var / var of
+        the prior, from half the 68 % intervals and, but for pos0 and vel0, of logarithms: 0.99 is
+        a quantity that the data give, 0.3 one that is mostly the prior's.  NaN before sampling and
+        for a prior that cannot be drawn from.
         """
-        low, middle, high = _interval(np.stack(list(derive(self).values()), axis=1))
+        values = np.stack(list(derive(self).values()), axis=1)
+        low, middle, high = _interval(values)
+        share = np.where(
+            [name in ("pos0", "vel0") for name in DERIVED],
+            self._share(values, self._prior_rows, False),
+            self._share(values, self._prior_rows, True),
+        )
         return RoundedTable(
             {
                 "quantity": list(DERIVED),
@@ -265,9 +299,23 @@ class Fit:
                 "median": middle,
                 "p16": low,
                 "p84": high,
+                "from_data": share,
             },
             meta={"frame": self.frame},
         )
+
+    def _share(self, values: np.ndarray, prior: np.ndarray | None, positive: bool) -> np.ndarray:
+        """`share_from_data` of the draws' values beside those of the prior's."""
+        if self.samples is None or prior is None:
+            return np.full(values.shape[1], np.nan)
+        return share_from_data(values, prior, positive)
+
+    @cached_property
+    def _prior_rows(self) -> np.ndarray | None:
+        """The derived quantities of the prior's draws; None without draws to compare."""
+        if self.samples is None or self.prior_draws is None:
+            return None
+        return np.stack(list(_derive(self.model, self.prior_draws.stacked).values()), axis=1)
 
     def plot_trace(self, parameters: Sequence[str] | None = None) -> tuple[Figure, np.ndarray]:
         """Ranks and draws of each NUTS chain (see `plot.plot_trace`)."""
@@ -401,8 +449,12 @@ def derive(fit: Fit) -> dict[str, np.ndarray]:
     """
     require_x64(fit.model)
     stacked = fit.samples.stacked if fit.samples is not None else one_stacked(fit.params)
+    return _derive(fit.model, stacked)
+
+
+def _derive(model: OrbitModel, stacked: dict) -> dict[str, np.ndarray]:
     functions = {name: function for name, (function, *_) in DERIVED.items()}
-    values = of_draws(_each, fit.model, stacked, functions)
+    values = of_draws(_each, model, stacked, functions)
     return {name: values[name] * unit.to(shown) for name, (_, unit, shown) in DERIVED.items()}
 
 

@@ -107,7 +107,6 @@ for kind, m in models.items():
         "get_crlb_uncertainties": lambda: m.get_crlb_uncertainties(p, data),
         "get_crlb_error_samples": lambda: m.get_crlb_error_samples(p, data),
         "draw_prior": lambda: m.draw_prior(p, {}, 3),
-        "set_by_prior": lambda: m.set_by_prior(p, data),
         "priors": lambda: m.priors,
         "with_priors": lambda: m.with_priors({"pos0": dist.Normal(0.0, 1.0)}),
         "profiles": lambda: oti.profiles(fit),

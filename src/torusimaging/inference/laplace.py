@@ -17,11 +17,6 @@ def _hessian(objective: Callable, z: Float[Array, " d"], args: Any) -> Float[Arr
     return jax.hessian(objective)(z, args)
 
 
-def curvature(objective: Callable, z: Float[Array, " d"], args: Any) -> np.ndarray:
-    """Second derivatives of ``objective(z, args)`` along each component of z, shape (d,)."""
-    return np.diag(np.asarray(_hessian(objective, z, args)))
-
-
 def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Float[Array, "d d"]:
     """A matrix L with L L^T = inverse Hessian of ``objective(z, args)`` at `z`.
 

@@ -23,7 +23,6 @@ from .objectives import (
     RESIDUALS,
     ln_whitened,
     minus_ln_posterior_free,
-    minus_ln_prior_free,
 )
 from .pixels import check_names, check_places, pad, read_map, require_x64
 from .posterior import Posterior, evaluate
@@ -242,19 +241,6 @@ class Inference(Posterior):
         layout = Layout.of(params)
         limits = make_bounds(layout, params, bounds, self.given)
         return Samples(prior.Prior.of(self, params, layout, limits).draw(size, seed), layout)
-
-    def set_by_prior(
-        self, params: dict, bdata: dict, bounds: dict | tuple | None = None
-    ) -> list[str]:
-        """Names of the parameters about which the data say next to nothing, given the others.
-
-        Those along which minus the ln likelihood of the binned label is less than a hundredth as
-        curved at the optimum `params` as minus the ln prior.
-        """
-        layout, _, centre, args = self._problem(bdata, params, bounds)
-        prior = laplace.curvature(minus_ln_prior_free, centre, args)
-        both = laplace.curvature(minus_ln_posterior_free, centre, args)
-        return [n for n, p, b in zip(layout.names(), prior, both, strict=True) if b - p < 0.01 * p]
 
     def get_crlb(
         self, params: dict, data: dict, objective: str = "gaussian", inv: bool = False

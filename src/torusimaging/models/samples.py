@@ -89,6 +89,28 @@ def of_draws(function: Callable, model: Any, stacked: dict, *arguments: Any) -> 
     return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[:n], *parts)
 
 
+def share_from_data(posterior: np.ndarray, prior: np.ndarray, positive: bool) -> np.ndarray:
+    """The share of the prior's variance that the data removed, of draws along the first axis.
+
+    1 - var(posterior) / var(prior), not below 0, with half the 68 % interval as sd, since priors
+    have long tails; where values are `positive`, of their logarithms, in which priors are wide.
+    NaN where half of the draws have no value, or the posterior has one value alone.
+    """
+    halves = []
+    for values in (posterior, prior):
+        if positive:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = np.log(np.abs(values))
+                values = np.where(np.isfinite(values), values, np.nan)
+        low, high = percentiles(values, [16, 84])
+        halves.append((high - low) / 2)
+    own, before = halves
+    alike = np.ptp(posterior, axis=0) == 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.maximum(1 - (own / before) ** 2, 0.0)
+    return np.where(alike, np.nan, share)
+
+
 def percentiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """Percentiles over the draws, the first axis of `values`; shape (levels, columns).
 

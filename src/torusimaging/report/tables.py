@@ -4,9 +4,13 @@ import astropy.units as u
 import numpy as np
 
 from ..mock import MockSurvey
+from ..profile import profiles
 from ..results import DERIVED, Fit
 from ..rounding import rounded
 from ..symmetry import check_thin_layer
+
+# A share from the data below which the prior says more.
+HALF = 0.5
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
@@ -16,7 +20,7 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     too.  An error that is not known is NaN.
     """
     known = None if truth is None else true_values(truth)
-    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}  {'unit':<14}"]
+    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}  {'unit':<14}{'from data':>10}"]
     if known:
         lines[0] += f"{'truth':>10}"
     for row in fit.derived():
@@ -31,6 +35,7 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
             values.append(known[row["quantity"]].to_value(row["unit"]))
         texts = [rounded(x, 0.5 * (high - low)) for x in values]
         line = f"{row['quantity']:<16}{texts[0]:>10}{texts[1]:>9}{texts[2]:>9}  {unit:<14}"
+        line += f"{percent(row['from_data']):>10}"
         lines.append(line + "".join(f"{text:>10}" for text in texts[3:]))
     return "\n".join(line.rstrip() for line in lines)
 
@@ -64,12 +69,28 @@ def describe(fit: Fit) -> str:
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
     lines += [f"Careful: {problem}" for problem in fit.problems]
     lines += _unresolved(fit)
-    if names := fit.model.set_by_prior(fit.params, fit.data, fit.bounds):
-        text = "; ".join(fit.model.meaning(name) for name in names)
-        lines.append(
-            f"Set by the prior, not by the data, and with it all that contains it: {text}."
-        )
+    lines += _from_prior(fit)
     return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, never rounded up to all; "-" where it is not known."""
+    return f"{min(int(100 * share), 99)} %" if np.isfinite(share) else "-"
+
+
+def _from_prior(fit: Fit) -> list[str]:
+    """Where the prior says more than the data, in a sentence."""
+    if fit.samples is None or fit.prior_draws is None:
+        return []
+    table = profiles(fit, literature=False)
+    shares, height = np.asarray(table["rho_from_data"]), table["z"].to_value(u.kpc)
+    beyond = np.flatnonzero(~(shares < HALF))
+    first = height[beyond[-1] + 1] if beyond.size and beyond[-1] + 1 < height.size else None
+    rows = [row for row in fit.derived() if row["from_data"] < HALF]
+    named = [f"{row['quantity']} ({percent(row['from_data'])} from the data)" for row in rows]
+    if first is not None:
+        named.append(f"the density beyond |z| = {first:.2f} kpc")
+    return [f"The prior says more than the data of {'; '.join(named)}."] if named else []
 
 
 def _unresolved(fit: Fit) -> list[str]:
