@@ -70,7 +70,7 @@ def profiles(
     truth(literature, "literature")
     model, draws, meta = read_draws(fit)
     require_x64(model)
-    stacked = _stack(draws)
+    stacked = stack(draws)
     if not getattr(model.foliation(draws[0]), "has_force", True):
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
@@ -130,7 +130,7 @@ def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
     return model, draws, {"frame": "not stated", "kind": "posterior draws"}
 
 
-def _stack(draws: Sequence[dict]) -> dict:
+def stack(draws: Sequence[dict]) -> dict:
     """One dictionary of the draws' values along a new first axis."""
     if isinstance(draws, Samples):
         return draws.stacked

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..arguments import dictionary
 from ..literature import MARKS
+from .bands import HATCHED, MOSTLY_PRIOR, draw_levels, hatch, limits
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
 from .truth import UNITS, Truth, read_truth
 
@@ -36,6 +37,9 @@ def plot_profiles(
     R: u.Quantity | None = None,
 ) -> tuple[Figure, NDArray]:
     """Draw a_z, rho and Sigma against z: the median with its 68 % and 95 % bands.
+
+    Where the table knows the share that the data have in a quantity and that is below 90 %, the
+    band is hatched.  A table of the optimum alone is a thin line that is named so.
 
     Parameters
     ----------
@@ -78,6 +82,10 @@ def plot_profiles(
         _draw_panel(ax, name, tables, true, literature)
     clear = {"fontsize": "small", "framealpha": 0.9, "edgecolor": "none"}
     axes[0, 0].legend(**clear)
+    for ax in axes[0, 1:]:
+        handles, labels = ax.get_legend_handles_labels()
+        if HATCHED in labels and HATCHED not in axes[0, 0].get_legend_handles_labels()[1]:
+            ax.legend(handles=[handles[labels.index(HATCHED)]], **clear)
     if literature:
         for ax, name in zip(axes[0], names, strict=True):
             marked = [line for line in ax.containers if line.get_label()]
@@ -88,7 +96,7 @@ def plot_profiles(
 
 def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literature: bool) -> None:
     (symbol, text), unit = PANELS[name], UNITS[name][0]
-    tops, lows = [], [0.0]
+    bands, curves = [], []
     ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     for colour, (label, table) in zip(_colours(len(tables)), tables.items(), strict=True):
         if f"{name}_median" not in table.colnames:
@@ -99,29 +107,30 @@ def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literatu
             level: table[f"{name}_{level}"].to_value(unit)[order]
             for level in ("median", "p2_5", "p16", "p84", "p97_5")
         }
-        ax.fill_between(z[order], rows["p2_5"], rows["p97_5"], color=colour, alpha=0.15, lw=0)
-        ax.fill_between(z[order], rows["p16"], rows["p84"], color=colour, alpha=0.3, lw=0)
-        ax.plot(z[order], rows["median"], color=colour, lw=1.8, label=label, zorder=3)
-        # The outer band may be very wide at the midplane and must not press the rest flat.
-        tops += [np.nanmax(rows["p84"]), np.nanpercentile(rows["p97_5"], 95)]
-        lows += [np.nanmin(rows["p16"]), np.nanpercentile(rows["p2_5"], 5)]
+        if not np.any(rows["p97_5"] > rows["p2_5"]):
+            ax.plot(
+                z[order], rows["median"], color=colour, lw=1.0, ls="--", label=f"{label}, no error"
+            )
+        else:
+            draw_levels(ax, z[order], rows, colour, label)
+        if f"{name}_from_data" in table.colnames:
+            share = np.asarray(table[f"{name}_from_data"])[order]
+            hatch(ax, z[order], rows, share < MOSTLY_PRIOR, colour)
+        bands.append(rows)
     ends = [t["z"].to_value(u.kpc) for t in tables.values()]
     low, high = min(z.min() for z in ends), max(z.max() for z in ends)
     true = truth and truth.curve(name, np.linspace(low, high, 257))
     if truth and true:
         ax.plot(*true, color="k", lw=1.4, ls="--", label=truth.label, zorder=4)
-        tops.append(np.nanmax(true[1]))
-        lows.append(np.nanmin(true[1]))
-    if literature:
-        tops += _draw_marks(ax, name, low, high)
+        curves.append(true[1])
+    if literature and (tops := _draw_marks(ax, name, low, high)):
+        curves.append(np.array(tops))
     margin = 0.04 * ((high - low) or 1.0)
-    top, bottom = max(tops), min(lows)
-    rise = 0.06 * ((top - bottom) or 1.0)
     ax.set(
         xlabel="$z - z_0$ [kpc]",
         ylabel=f"{symbol} [{text}]",
         xlim=(low - margin, high + margin),
-        ylim=(bottom - rise * (bottom < 0), top + rise),
+        ylim=limits(bands, curves),
     )
 
 

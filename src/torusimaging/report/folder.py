@@ -131,8 +131,9 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
     out["acceleration-density"] = lambda: plot.plot_acceleration_density(
         fit.model,
         fit.params,
-        samples=fit.draws(128) if fit.samples is not None else None,
+        samples=fit.samples,
         truth=truth,
+        prior=fit.prior_draws if fit.samples is not None else None,
     )[0]
     if fit.samples is not None:
         out["corner"] = lambda: fit.plot_corner()[0]
