@@ -34,7 +34,7 @@ LEVELS = (2.5, 16, 50, 84, 97.5)
 FORMS = {
     "smooth": {},
     "fixed": {"density_options": {"dof": None}},
-    "rigid": {"density_options": {"dof": None, "slope_sigma": 1.0}},
+    "rigid": {"density_options": {"dof": None, "amplitude": 1.0}},
     "free": {"density": "free"},
     "layers": {"density": "solar"},
 }

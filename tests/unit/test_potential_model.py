@@ -183,7 +183,7 @@ def test_bad_input(survey_map):
         ("did you mean 'solar'", data, {"density": "sollar"}),
         ("even in asinh", data, {"density_knots_spacing_power": 0.6}),
         ("density_knots are of a smooth or free", data, {"density": "solar", "density_knots": 8}),
-        ("did you mean 'slope_sigma'", data, {"density_options": {"slope_sigm": 1.0}}),
+        ("did you mean 'amplitude'", data, {"density_options": {"amplitud": 1.0}}),
         ("label_sign must be", data, {"label_sign": 0}),
         ("label_smooth_sigma must be positive", data, {"label_smooth_sigma": 0}),
         (

@@ -163,7 +163,7 @@ class TorusImaging1DPotential(OrbitModel):
         density_options : further arguments of `SmoothDensity`, `FreeDensity` or `LayeredDensity`
         knots : "auto" picks the numbers of knots and the smoothness by the ln evidence: 4, 6, 8 or
             10 knots of the label, then 8, 10 or 12 of a free density, then the given sds
-            `slope_sigma` or `smooth_sigma` and `label_smooth_sigma` times 0.5, 1 or 2; numbers that
+            `amplitude` or `smooth_sigma` and `label_smooth_sigma` times 0.5, 1 or 2; numbers that
             are given are where it begins, and knots that are given are kept.  It compiles and fits
             up to 6 models, half a minute to two
         options : further arguments of the class

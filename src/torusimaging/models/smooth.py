@@ -15,12 +15,13 @@ from .density import STEEPEST, DensityForm, for_each, of_sides, reference_densit
 from .pixels import require_x64
 
 # The knots are even in asinh(|z| / core), with a core of this fraction of the data's height.
-CORE = 0.1
+CORE = 0.2
 # The reference at the plane is half a cold layer, as gas is in the solar neighbourhood's census
 # (0.041 of 0.097 Msun/pc^3: McKee et al. 2015, arXiv:1509.05334), a sech^2 of this fraction of the
 # data's height; the other half is the disc of `reference_density` with this constant share.
-COLD_SHARE, COLD_HEIGHT, BACKGROUND = 0.5, 0.07, 0.1
+COLD_SHARE, COLD_HEIGHT, BACKGROUND = 0.5, 0.07, 0.16
 LEAST_KNOTS, MOST_DOF = 4, 1e6
+SCALES = ("level_sigma", "amplitude", "length", "asymmetry_sigma")
 
 
 class SmoothDensity(DensityForm):
@@ -31,17 +32,16 @@ class SmoothDensity(DensityForm):
     With ``asymmetric`` the side below has ``ln_rho_below``, one for each cell but the first, which
     both sides share.
 
-    The prior is one of functions of x = asinh(\|z\| / core), with d = ln rho - ln reference: the
-    slope d' is an Ornstein-Uhlenbeck process (Rasmussen & Williams 2006, section 4.2.1: an
-    exponential covariance) of sd `slope_sigma` and correlation length `slope_length`, which is 0 at
-    the plane, and the first d is normal of sd `level_sigma`.  Between neighbouring cells
+    The prior is a Gaussian process of x = asinh(abs(z) / core): ln rho - ln reference is a constant
+    of sd `level_sigma` and a Matern process of order 3/2, sd `amplitude` and length l (`length`),
+    whose slope at the plane is 0, as an even function's is.  With a = sqrt(3) / l its covariance is
 
-        s_0 = N(0, 1 - e^{-2 x_0 / L}) sigma,   s_i = e^{-(x_i - x_{i-1}) / L} s_{i-1} + noise,
+        k(x, y) = amplitude^2 [(1 + a |x - y|) e^{-a |x - y|} - a^2 x y e^{-a (x + y)}],
 
-    with x_i the middle between two cells' and the noise's variance (1 - e^{-2 (x_i - x_{i-1}) / L})
-    sigma^2.  How rough the density is, is learned: the sds of all these have a common unknown
+    that of the stationary process given that slope (Rasmussen & Williams 2006, equations 4.17,
+    A.6 and 9.1).  How rough the density is, is learned: amplitude and level have a common unknown
     factor, whose square is inverse-gamma with `dof` degrees of freedom, integrated out, so that the
-    prior is a multivariate Student's t of ``ln_rho``.  ``dof=None`` is the normal one.
+    prior is a multivariate Student's t of ``ln_rho``.  ``dof=None`` is the Gaussian process itself.
 
     In the asymmetric form the ln ratio of the two sides is a random walk of sd `asymmetry_sigma`
     for each unit of x, 0 at the plane.
@@ -50,7 +50,7 @@ class SmoothDensity(DensityForm):
     ----------
     knots : heights of the cells' edges (kpc), increasing from 0; the density is constant beyond
     reference : ln density (Msun/kpc^3) about which the prior lies, one number or one for each cell
-    core : height (kpc) up to which x is linear in \|z\|
+    core : height (kpc) up to which x is linear in abs(z)
 
     Raises ``ValueError`` for fewer than four knots, knots that do not increase from 0, and for
     sds, lengths and degrees of freedom that are not positive.
@@ -58,9 +58,9 @@ class SmoothDensity(DensityForm):
 
     knots: Float[Array, " k"]
     reference: Float[Array, " c"]
+    whitening: Float[Array, "c c"]
     core: Float[Array, ""]
-    sigmas: Float[Array, " 3"]
-    length: Float[Array, ""]
+    scales: Float[Array, " 4"]
     dof: Float[Array, ""] | None
     asymmetric: bool = eqx.field(static=True)
 
@@ -71,8 +71,8 @@ class SmoothDensity(DensityForm):
         core: float,
         asymmetric: bool = False,
         level_sigma: float = 1.0,
-        slope_sigma: float = 2.5,
-        slope_length: float = 1.0,
+        amplitude: float = 2.0,
+        length: float = 1.0,
         dof: float | None = 10.0,
         asymmetry_sigma: float = 0.5,
     ):
@@ -88,16 +88,13 @@ class SmoothDensity(DensityForm):
             raise ValueError(
                 f"reference must be finite logarithms, but {shown(reference)} was given."
             )
-        sigmas = {
-            "level_sigma": level_sigma,
-            "slope_sigma": slope_sigma,
-            "asymmetry_sigma": asymmetry_sigma,
-        }
+        given = (level_sigma, amplitude, length, asymmetry_sigma)
+        scales = [positive(x, name) for name, x in zip(SCALES, given, strict=True)]
         self.knots = jnp.asarray(edges)
         self.reference = for_each(centre, edges.size - 1, "reference", "cells")
         self.core = jnp.asarray(positive(core, "core"))
-        self.sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()])
-        self.length = jnp.asarray(positive(slope_length, "slope_length"))
+        self.scales = jnp.asarray(scales)
+        self.whitening = jnp.asarray(_whitening(np.asarray(self._places), *scales[:3]))
         least = f"more than 2 and at most {MOST_DOF:g}, or None"
         self.dof = (
             None
@@ -133,19 +130,11 @@ class SmoothDensity(DensityForm):
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """Factors of the prior by parameter, as residuals (of `dofs`: at the factor 1)."""
-        level, sigma, ratio = self.sigmas
-        off, x = params["ln_rho"] - self.reference, self._places
-        widths = jnp.diff(x)
-        slopes, middle = jnp.diff(off) / widths, (x[1:] + x[:-1]) / 2
-        # The slope is an odd function of the height: at the plane, where it starts, it is 0.
-        steps = jnp.diff(middle, prepend=0.0)
-        kept = jnp.exp(-steps / self.length)
-        before = jnp.concatenate([jnp.zeros(1), slopes[:-1]])
-        noise = (slopes - kept * before) / (sigma * jnp.sqrt(1 - kept**2))
-        out = {"ln_rho": jnp.concatenate([off[:1] / level, noise])}
+        out = {"ln_rho": self.whitening @ (params["ln_rho"] - self.reference)}
         if self.asymmetric:
             other = jnp.concatenate([jnp.zeros(1), params["ln_rho_below"] - params["ln_rho"][1:]])
-            out["ln_rho_below"] = jnp.diff(other) / (ratio * jnp.sqrt(widths))
+            widths = jnp.diff(self._places)
+            out["ln_rho_below"] = jnp.diff(other) / (self.scales[3] * jnp.sqrt(widths))
         return out
 
     @property
@@ -159,8 +148,10 @@ class SmoothDensity(DensityForm):
         return {"ln_rho": ln_rho} | ({"ln_rho_below": ln_rho[1:]} if self.asymmetric else {})
 
     def smoothed(self, factor: float) -> "SmoothDensity":
-        """The form with the sd of the slope times `factor`."""
-        return eqx.tree_at(lambda f: f.sigmas, self, self.sigmas * jnp.array([1.0, factor, 1.0]))
+        """The form with `amplitude` times `factor`."""
+        settings = self.settings()
+        settings.pop("form")
+        return type(self)(**settings | {"amplitude": factor * settings["amplitude"]})
 
     @property
     def words(self) -> str:
@@ -171,16 +162,14 @@ class SmoothDensity(DensityForm):
 
     def settings(self) -> dict:
         """The arguments that make this form, as numbers and lists."""
-        names = ("level_sigma", "slope_sigma", "asymmetry_sigma")
         return {
             "form": "smooth",
             "knots": np.asarray(self.knots).tolist(),
             "reference": np.asarray(self.reference).tolist(),
             "core": float(self.core),
             "asymmetric": self.asymmetric,
-            "slope_length": float(self.length),
             "dof": None if self.dof is None else float(self.dof),
-        } | dict(zip(names, np.asarray(self.sigmas).tolist(), strict=True))
+        } | dict(zip(SCALES, np.asarray(self.scales).tolist(), strict=True))
 
     @classmethod
     def from_settings(cls, settings: dict) -> "SmoothDensity":
@@ -200,6 +189,16 @@ class SmoothDensity(DensityForm):
     def grid(self, top: float, n: int = COARSE) -> OrbitGrid:
         """`n` orbits up to the height `top` (kpc)."""
         return OrbitGrid.for_smooth(top, np.asarray(self.knots), n)
+
+
+def _whitening(x: np.ndarray, level: float, amplitude: float, length: float) -> np.ndarray:
+    """The inverse root of the covariance of the prior at the places x (see `SmoothDensity`)."""
+    a = np.sqrt(3) / length
+    apart, total = np.abs(x - x[:, None]), x + x[:, None]
+    matern = (1 + a * apart) * np.exp(-a * apart) - a**2 * x * x[:, None] * np.exp(-a * total)
+    # Neighbours far closer than the length would differ by nothing: a ten-thousandth of ln rho.
+    covariance = amplitude**2 * matern + level**2 + 1e-8 * np.eye(x.size)
+    return np.linalg.inv(np.linalg.cholesky(covariance))
 
 
 def smooth_knots(number: int, height: float, top: float) -> np.ndarray:
