@@ -12,7 +12,7 @@ from torusimaging.models.objectives import ln_whitened
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 19) * u.kpc, "vel": np.linspace(-70, 70, 19) * u.km / u.s}
 SMALL = {
-    "potential": {"label_knots": 3, "density_knots": 3},
+    "potential": {"label_knots": 3, "density_knots": 4},
     "spline": {"label_knots": 3, "e_knots": {2: 3}},
 }
 DRAWS = 12_000

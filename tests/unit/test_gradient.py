@@ -69,7 +69,7 @@ def test_few_pixels_are_refused_with_both_numbers(model):
         "label": rng.normal(1.2, 0.6, 8),
         "label_err": np.full(8, 0.1),
     }
-    number = {"potential": 18, "spline": 21}[model]
+    number = {"potential": 23, "spline": 21}[model]
     with pytest.raises(ValueError, match=f"as many usable pixels .* parameters, {number}, .* 8:"):
         oti.fit_map(data, model=model)
 

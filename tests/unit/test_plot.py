@@ -5,7 +5,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
+from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
 
 from torusimaging import TorusImaging1DSpline, mock, plot
 
@@ -197,16 +197,24 @@ def test_acceleration_density(problem):
         model, params, samples=samples, pos=z, truth=truth, n_draws=10
     )
     lines = {line.get_label(): line for line in axes[0].lines}
-    a = model.get_acceleration(z, params).to_value(u.km / u.s / u.Myr)
-    np.testing.assert_allclose(lines["best fit"].get_ydata(), a)
-    draws = next(c for c in axes[0].collections if isinstance(c, LineCollection))
-    assert len(draws.get_segments()) == 10
+    picks = np.linspace(0, 29, 10).round().astype(int)
+    a = [model.get_acceleration(z, samples[i]).to_value(u.km / u.s / u.Myr) for i in picks]
+    np.testing.assert_allclose(lines["median, 68 and 95 %"].get_ydata(), np.median(a, axis=0))
+    lowest = min(v[1] for v in axes[0].collections[0].get_paths()[0].vertices)
+    assert lowest == pytest.approx(np.percentile(a, 2.5, axis=0).min())
     lines = {line.get_label(): line for line in axes[1].lines}
     rho = truth.density(z.value - params["pos0"]) / 1e9
     np.testing.assert_allclose(lines["truth"].get_ydata(), rho)
     assert "Myr" in axes[0].get_ylabel() and "pc$^{-3}$" in axes[1].get_ylabel()
     names = [text.get_text() for text in axes[0].get_legend().get_texts()]
-    assert names == ["posterior draws", "best fit", "truth"]
+    assert names == ["median, 68 and 95 %", "truth"]
+    # Draws of a prior no wider than the fit's own: all that has a sign is the prior's.
+    _, axes = plot.plot_acceleration_density(model, params, samples, z, prior=samples)
+    names = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert names == ["median, 68 and 95 %", "less than 90 % from the data"]
+    assert any(c.get_hatch() for c in axes[1].collections)
+    _, axes = plot.plot_acceleration_density(model, params, pos=z)
+    assert [line.get_label() for line in axes[0].lines][1:] == ["best fit, no uncertainty"]
 
 
 def test_truth_as_functions_and_default_heights(problem):

@@ -180,7 +180,7 @@ def test_bad_input(survey_map):
         ("must start at 0", data, {"density_knots": [0.1, 0.6, 1.3]}),
         ("at least 4 knots", data, {"density_knots": 3}),
         ("at least 3 knots", data, free | {"density_knots": 2}),
-        ("did you mean 'solar'", data, {"density": "sollar"}),
+        ("must be one of smooth, free, solar", data, {"density": "sollar"}),
         ("even in asinh", data, {"density_knots_spacing_power": 0.6}),
         ("density_knots are of a smooth or free", data, {"density": "solar", "density_knots": 8}),
         ("did you mean 'amplitude'", data, {"density_options": {"amplitud": 1.0}}),

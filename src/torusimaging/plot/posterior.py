@@ -109,7 +109,7 @@ def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literatu
         }
         if not np.any(rows["p97_5"] > rows["p2_5"]):
             ax.plot(
-                z[order], rows["median"], color=colour, lw=1.0, ls="--", label=f"{label}, no error"
+                z[order], rows["median"], color=colour, lw=1.4, ls=":", label=f"{label}, no error"
             )
         else:
             draw_levels(ax, z[order], rows, colour, label)

@@ -17,14 +17,13 @@ from ..models.samples import of_draws, share_from_data
 from ..profile import read_draws, stack
 from ..reference import package_of
 from ..units import internal
-from .bands import HATCHED, MOSTLY_PRIOR, draw_band, hatch, limits
+from .bands import MOSTLY_PRIOR, draw_band, hatch, limits
 from .checks import check_params
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, LINES, ORANGE
 from .truth import DENSITY, line_of
 
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
 N_POINTS = 257
-LEVELS = (2.5, 16.0, 50.0, 84.0, 97.5)
 
 
 def plot_acceleration_density(
@@ -86,13 +85,15 @@ def plot_acceleration_density(
     for i, ax in enumerate(axes):
         ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
         if drawn is None:
-            ax.plot(z, best[i], color=GREY, lw=1.0, ls="--", label="best fit, no uncertainty")
+            ax.plot(z, best[i], color=GREY, lw=1.4, ls=":", label="best fit, no uncertainty")
             bands.append({"median": best[i]})
             continue
         bands.append(draw_band(ax, z, drawn[i], LINES[0], "median, 68 and 95 %"))
         if before is not None:
-            with_prior = share_from_data(drawn[i], before[i], True)
-            hatch(ax, z, bands[i], with_prior < MOSTLY_PRIOR, LINES[0])
+            share = share_from_data(drawn[i], before[i], True)
+            # Where a_z may have either sign, its logarithm says nothing.
+            known = bands[i]["p2_5"] * bands[i]["p97_5"] > 0
+            hatch(ax, z, bands[i], known & (share < MOSTLY_PRIOR), LINES[0])
     true_curves = []
     if true_functions is not None:
         midplane, functions, name = true_functions
@@ -109,9 +110,12 @@ def plot_acceleration_density(
     axes[1].set(ylabel=rf"$\rho$ [{DENSITY_UNIT}]", ylim=limits([bands[1]], true_curves[1:]))
     for ax in axes:
         ax.set_xlabel("$z$ [kpc]")
-    axes[0].legend(frameon=False)
-    if HATCHED in axes[1].get_legend_handles_labels()[1]:
-        axes[1].legend(frameon=False)
+    # The hatches of one panel are named in the other's legend: the density fills its own.
+    named = {}
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    axes[0].legend(named.values(), named.keys(), frameon=False)
     return fig, axes
 
 
