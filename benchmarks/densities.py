@@ -154,7 +154,8 @@ def main(
             rows = [done[form, kind, selection, seed] for seed in range(number)]
             print(line(f"{kind} {selection}", rows), flush=True)
             everything += rows if kind != "razor" else []
-        print(line("all but razor", everything))
+        if everything:
+            print(line("all but razor", everything))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ..priors import Layout
 
 # Effective draws, and their share of those weighed, below which weights are not trusted, whatever
 # their Pareto k: with a tenth of the share the sds of weak parameters come out 10 to 30 % short.
-ENOUGH, SHARE = 100, 0.2
+ENOUGH, SHARE = 100, 0.1
 # The most draws of which a function is evaluated at once.
 BLOCK = 256
 
@@ -194,7 +194,7 @@ class LaplaceState(NamedTuple):
 
     `ess` is the number of independent draws they are worth, and `efficiency` that over the number
     weighed; they are `reliable` where `pareto_k` is below 0.7, `ess` at least 100 and `efficiency`
-    at least 0.2.
+    at least 0.1.
     """
 
     logdensity: np.ndarray
