@@ -70,7 +70,7 @@ class ThinLayer:
     @property
     def text(self) -> str:
         """The findings in a plain sentence."""
-        middle, low, high = self.rho0.to_value(u.Msun / u.pc**3)
+        middle, low, high = np.asarray(self.rho0.to_value(u.Msun / u.pc**3))
         mass, sd = (x.to_value(u.Msun / u.pc**2) for x in (self.mass, self.mass_sd))
         height = self.pixel.to_value(u.pc)
         return (
