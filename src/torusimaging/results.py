@@ -179,7 +179,8 @@ class Fit:
         if sides is not None and sides.p < BEYOND_CHANCE:
             out.append(
                 f"The two sides of the plane differ beyond chance (p = {sides.p:.2g}), and this "
-                "density is the same on both: fit with asymmetric=True."
+                "density is the same on both: fit with asymmetric=True.  Stars that are not in a "
+                "steady state show the same: see check_goodness."
             )
         if layer is not None and layer.mass > NOTABLE * layer.mass_sd:
             mass, sd = layer.mass / 1e6, layer.mass_sd / 1e6

@@ -43,7 +43,8 @@ class Asymmetry:
         return (
             f"The two sides of the plane differ beyond chance ({found}): the density above is "
             f"{row['ratio']:.2f} times that below at |z| = {row['z'].value:.2f} kpc, to first "
-            "order.  Fit with asymmetric=True."
+            "order.  Fit with asymmetric=True; stars that are not in a steady state show the same "
+            "(see check_goodness)."
         )
 
     def __str__(self) -> str:
