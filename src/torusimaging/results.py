@@ -213,10 +213,13 @@ class Fit:
     def _repr_html_(self) -> str:
         """A table of what is known of the fit, and its parameters; the model does not run."""
         tables = [[(name, text) for name, text in self._facts().items()]]
-        if self.samples is not None and self.state is not None:
-            rows = self.summary()["parameter", "median", "p16", "p84", "unit"]
+        if self.samples is not None:
+            # Not summary(), whose `from_data` draws from the prior.
+            low, middle, high = _interval(self.samples.draws)
+            rows = zip(self.samples.names, middle, low, high, strict=True)
             head = ("parameter", "median", "16 %", "84 %", "unit")
-            tables.append([head, *((n, *(f"{x:.4g}" for x in xs), unit) for n, *xs, unit in rows)])
+            texts = ((n, *(f"{x:.4g}" for x in xs), UNITS.get(n, "")) for n, *xs in rows)
+            tables.append([head, *texts])
         cells = (
             "".join(
                 f"<tr>{''.join(f'<td>{html.escape(str(x))}</td>' for x in row)}</tr>"
