@@ -26,12 +26,14 @@ from .models import (
 from .profile import profiles
 from .results import Fit, fit_map, load
 from .symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
+from .verdict import Finding, Verdict, judge
 
 __all__ = [
     "ActionComparison",
     "Asymmetry",
     "Calibration",
     "Consistency",
+    "Finding",
     "Fit",
     "Goodness",
     "Layer",
@@ -40,6 +42,7 @@ __all__ = [
     "TorusImaging1D",
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
+    "Verdict",
     "actions",
     "calibrate",
     "catalog",
@@ -53,6 +56,7 @@ __all__ = [
     "fit_map",
     "foliation",
     "inference",
+    "judge",
     "literature",
     "load",
     "mock",

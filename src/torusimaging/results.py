@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import jax.numpy as jnp
@@ -14,12 +15,10 @@ from matplotlib.figure import Figure
 
 from . import storage
 from .arguments import check_options, choice, shown, whole_number
-from .distributions import mean_and_sd, pulls
+from .distributions import mean_and_sd
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
-from .models.gradient import doubts
-from .models.perturbation import add_layer, compare_sides
 from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
 from .models.samples import (
     LaplaceState,
@@ -33,24 +32,15 @@ from .models.samples import (
 from .rounding import RoundedTable
 from .units import label_unit
 
+if TYPE_CHECKING:
+    from .verdict import Verdict
+
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
-
-# chi^2 per pixel beyond which a fit is called poor, unless noise may do it (`SURE` sd of chi^2):
-# its uncertainties are too small by an eighth.
-POOR, SURE = 1.25, 5
 # The chance below which the two sides of the plane are said to differ.
 BEYOND_CHANCE = 1e-3
-# Its sd in the mass of a layer that the pixels do not resolve, from which it is said to be there.
-NOTABLE = 3.0
 # Draws of the prior, whose sd they give to 2 %.
 PRIOR_DRAWS = 2000
-# Prior sds between a parameter and the mean of its prior from which they contradict each other.
-FAR = 5
-# Widths of the map in the sd of a prior of the centre from which its unit is doubted.
-WIDE = 3
-# Frequencies (rad/Myr) beyond which units must be wrong: the Sun's is 0.07 to 0.08.
-SLOW, FAST = 0.003, 1.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,79 +107,29 @@ class Fit:
         """Mean squared residual of the optimum in units of the pixels' errors."""
         return chi2_per_pixel(self.model, self.data, self.params)
 
+    @cached_property
+    def verdict(self) -> "Verdict":
+        """Every check that there is, and what to make of it: `torusimaging.judge` of this fit."""
+        from .verdict import judge
+
+        return judge(self)
+
     @property
     def problems(self) -> tuple[str, ...]:
-        """What to doubt in the fit, one sentence each; empty where all diagnostics are good."""
-        out = [] if self.optimizer.code == 0 else [self.optimizer.message]
-        if isinstance(self.state, SampleState):
-            if not max(self.state.rhat.values()) < 1.01:
-                out.append("The chains disagree: R-hat is not below 1.01; take more steps.")
-            if self.state.divergent_fraction > 0.01:
-                out.append(
-                    "More than 1 % of the steps diverged: parts of the posterior are missed."
-                )
-            if not np.min(self.state.e_bfmi) > 0.3:
-                out.append("E-BFMI is not above 0.3: the tails are explored poorly.")
-        elif self.state is not None and not self.state.reliable:
-            out.append("The reweighted normal approximation is not reliable: sample with NUTS.")
-        omega0 = float(self.model.foliation(self.params).omega0)
-        if not SLOW < omega0 < FAST:
-            out.append(
-                f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc "
-                "(0.02 to 0.2): check the units of pos and vel."
-            )
-        out += [
-            f"The prior of {name} is {ratio:.0f} times as wide as the map: it is read in "
-            f"{UNITS[name]}."
-            for name, ratio in widths(self.model.given, self.data).items()
-            if ratio > WIDE
-        ]
-        out += [
-            f"{name} lies {pull:.0f} sd from the mean of its prior: prior and data contradict each "
-            "other."
-            for name, pull in pulls(self.model.given, self.params).items()
-            if pull > FAR
-        ]
-        out += doubts(self.data)
-        if twice := copies(self.data):
-            out.append(
-                f"{twice} pixels are copies of others, with the same place, label and error: they "
-                "count twice, and the uncertainties are too small."
-            )
-        out += self._hidden()
-        chi2 = self.chi2_per_pixel
-        if not chi2 < chi2_of_constant(self.data):
-            out.append("The fitted label describes the map no better than a constant.")
-        if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / self.data["label"].size)):
-            out.append(
-                f"chi^2 per pixel is {chi2:.3g}: the errors or the model do not "
-                "describe this map, and the uncertainties are too small."
-            )
-        return tuple(out)
+        """What to doubt in the fit and what to do next; empty where every check is good."""
+        return tuple(map(str, self.verdict.findings))
 
-    def _hidden(self) -> list[str]:
-        """What the map shows of a density that a symmetric, smooth one cannot hold."""
-        arguments = self.model, self.params, self.bounds, read_map(self.data)
-        try:
-            sides, layer = compare_sides(*arguments), add_layer(*arguments)
-        except ValueError:
-            # Away from an optimum, or without curvature: other sentences speak of that.
-            return []
-        out = []
-        if sides is not None and sides.p < BEYOND_CHANCE:
-            out.append(
-                f"The two sides of the plane differ beyond chance (p = {sides.p:.2g}), and this "
-                "density is the same on both: fit with asymmetric=True.  Stars that are not in a "
-                "steady state show the same: see check_goodness."
-            )
-        if layer is not None and layer.mass > NOTABLE * layer.mass_sd:
-            mass, sd = layer.mass / 1e6, layer.mass_sd / 1e6
-            out.append(
-                f"The map asks for a layer at the plane that is thinner than its pixels, of "
-                f"{mass:.0f} +- {sd:.0f} Msun/pc^2 beside the fitted density: rho(0) is too low; "
-                "see check_thin_layer."
-            )
-        return out
+    def report(self, folder: str | os.PathLike | None = None) -> str:
+        """The table, how the fit went, and the verdict, as `oti fit` prints them.
+
+        With a `folder` also written there, with the figures and the result file (see
+        `report.write_report`).  Raises as that does.
+        """
+        from .report import text_report, write_report
+
+        if folder is not None:
+            write_report(self, folder, self.binned, self.start)
+        return text_report(self)
 
     def __repr__(self) -> str:
         # Shown at every turn in a notebook and a debugger: nothing here may run the model.
@@ -276,7 +216,7 @@ class Fit:
                 table[name] = [getattr(self.state, name)[n] for n in names]
         return table
 
-    def derived(self) -> RoundedTable:
+    def derived(self, widened: bool = False) -> RoundedTable:
         """Centre, frequency, rho(0) and Sigma(1.1 kpc) with units: median, 16 and 84 percentile.
 
         All draws count; before sampling the median is the optimum, and the percentiles are NaN.
@@ -288,6 +228,9 @@ class Fit:
         the prior, from half the 68 % intervals and, but for pos0 and vel0, of logarithms: 0.99 is
         a quantity that the data give, 0.3 one that is mostly the prior's.  NaN before sampling and
         for a prior that cannot be drawn from.
+
+        With `widened` the columns ``p16_wide`` and ``p84_wide`` follow, with errors as large as the
+        checks of the fit say that they are (see `torusimaging.judge`).
         """
         values = np.stack(list(derive(self).values()), axis=1)
         low, middle, high = _interval(values)
@@ -296,17 +239,21 @@ class Fit:
             self._share(values, self._prior_rows, False),
             self._share(values, self._prior_rows, True),
         )
-        return RoundedTable(
-            {
-                "quantity": list(DERIVED),
-                "unit": [str(unit) for *_, unit in DERIVED.values()],
-                "median": middle,
-                "p16": low,
-                "p84": high,
-                "from_data": share,
-            },
-            meta={"frame": self.frame},
-        )
+        columns = {
+            "quantity": list(DERIVED),
+            "unit": [str(unit) for *_, unit in DERIVED.values()],
+            "median": middle,
+            "p16": low,
+            "p84": high,
+            "from_data": share,
+        }
+        if widened:
+            factor, shift = (
+                np.array(list(x.values())) for x in (self.verdict.factors, self.verdict.shifts)
+            )
+            columns["p16_wide"] = middle - np.hypot(factor * (middle - low), shift)
+            columns["p84_wide"] = middle + np.hypot(factor * (high - middle), shift)
+        return RoundedTable(columns, meta={"frame": self.frame})
 
     def _share(self, values: np.ndarray, prior: np.ndarray | None, positive: bool) -> np.ndarray:
         """`share_from_data` of the draws' values beside those of the prior's."""

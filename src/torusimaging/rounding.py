@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import QTable, Table
 
 # Columns that say where a quantity lies and how far it spreads: NAME_LEVEL, or LEVEL alone.
-LEVEL = re.compile(r"(?:(.+)_)?(mean|sd|median|p2_5|p16|p84|p97_5)")
+LEVEL = re.compile(r"(?:(.+)_)?(mean|sd|median|p2_5|p16|p84|p97_5|p16_wide|p84_wide)")
 # What is left out first where a screen is too narrow.
 DISPENSABLE = (("p2_5", "p97_5"), ("mean",), ("ess_tail",))
 FORMATS = {"rhat": ".3f", "ess_bulk": ".0f", "ess_tail": ".0f"}
@@ -35,6 +35,11 @@ def rounded(value: float, error: float) -> str:
     text = f"{value:.{max(0, -last)}f}"
     # No value is minus zero.
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, never rounded up to all; "-" where it is not known."""
+    return f"{min(int(100 * share), 99)} %" if math.isfinite(share) else "-"
 
 
 class RoundedTable(QTable):

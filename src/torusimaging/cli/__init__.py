@@ -16,8 +16,8 @@ LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code.
 
-    0: done; 2: bad input, one sentence on stderr; 3: done, but the diagnostics name a problem;
-    130: Ctrl-C, or the end of a batch job.
+    0: done; 2: bad input, one sentence on stderr; 3: done, to trust with care; 4: done, not
+    to be quoted; 130: Ctrl-C, or the end of a batch job.
     """
     _open_streams()
     options = parse(arguments)

@@ -7,6 +7,8 @@ from .interruption import saying
 from .parser import DEFAULTS
 
 EXIT_DOUBTFUL = 3
+# Of a fit to trust, to trust with care, and not to quote.
+EXITS = (0, EXIT_DOUBTFUL, 4)
 # The defaults' names in a checkpoint.
 SETTINGS = {
     "chains": "num_chains",
@@ -64,7 +66,7 @@ def demo(options, progress) -> int:
         )
         frame = "the simulated observer's; pos0 and vel0 are the midplane's place in it"
         progress.stage("finding the optimum (compiles first)")
-        fit = fit_map(binned, frame, options.model)
+        fit = fit_map(binned, frame, options.model, **_form(options))
         fit = _draw(fit, options, progress, None)
         return _report(fit, progress, folder, binned, survey)
 
@@ -90,7 +92,7 @@ def fit(options, progress) -> int:
             )
         progress.stage("finding the optimum (compiles first)")
         frame = options.frame or binned.get("frame", "not stated")
-        fit = fit_map(binned, frame, options.model)
+        fit = fit_map(binned, frame, options.model, **_form(options))
         partial.mkdir(exist_ok=True)
         try:
             fit.save(path)
@@ -197,8 +199,20 @@ def fetch(options, progress) -> int:
     return EXIT_DOUBTFUL if run_fetch(options, progress) else 0
 
 
+def _form(options) -> dict:
+    """The options of the potential model that are asked for."""
+    if options.asymmetric and options.model != "potential":
+        raise ValueError(
+            f"--asymmetric is of the potential model, but --model {options.model} was given."
+        )
+    return {"asymmetric": True} if options.asymmetric else {}
+
+
 def _draw(fit, options, progress, checkpoint: Path | None, resume=False):
     """The fit with draws, of which finished blocks are kept in `checkpoint`."""
+    if getattr(options, "quick", False):
+        progress.stage("drawing (compiles first)")
+        return fit.laplace(options.seed)
     progress.stage("compiling the sampler")
     return fit.sample(
         options.seed,
@@ -219,10 +233,10 @@ def _report(fit, progress, folder, binned, survey) -> int:
     files = report.write_report(
         fit, folder, binned, fit.start, survey, lambda name: progress.stage(f"figure {name}")
     )
-    table, sentences = report.text_table(fit, survey), report.describe(fit)
+    text = report.text_report(fit, survey)
     progress.finish()
     if "n_saturated" in binned and binned["n_saturated"]:
         print(f"{binned['n_saturated']} saturated pixels were left out.")
-    print(f"{table}\n\n{sentences}")
+    print(text)
     print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
-    return EXIT_DOUBTFUL if fit.problems else 0
+    return EXITS[fit.verdict.level]

@@ -6,8 +6,9 @@ from importlib.metadata import version
 EXIT_CODES = """exit codes:
   0    done
   2    bad input or options: one sentence on standard error, nothing written
-  3    done, but the result is to doubt (a line "Careful: ..." says why), or a
-       file is left to download by hand
+  3    done, "trust with care": the verdict says why; or a file is left to
+       download by hand
+  4    done, "do not quote": the verdict says why
   130  interrupted (Ctrl-C)"""
 DEFAULTS = {"chains": 4, "draws": 1000, "warmup": 500, "seed": 0}
 
@@ -58,9 +59,21 @@ def build_parser() -> argparse.ArgumentParser:
         "square root of count (default: 0)",
     )
 
+    fitting = argparse.ArgumentParser(add_help=False)
+    fitting.add_argument(
+        "--asymmetric",
+        action="store_true",
+        help="a density of its own on each side of the plane (potential model)",
+    )
+    fitting.add_argument(
+        "--quick",
+        action="store_true",
+        help="draws by importance sampling in place of NUTS: seconds, and as good where the "
+        "verdict finds them reliable",
+    )
     demo = commands.add_parser(
         "demo",
-        parents=[common, kind],
+        parents=[common, kind, fitting],
         help="simulate a survey, fit it, compare with the truth",
         description="Draw stars of an exact steady state as a survey would see them, bin them, "
         "fit them, and print the result beside the truth.",
@@ -72,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser(
         "fit",
-        parents=[common, kind, maps],
+        parents=[common, kind, maps, fitting],
         help="fit a binned map",
         description="Fit a CSV file with one row for each pixel: columns z_kpc, vz_kms, a label "
         "and its error (such as mgfe, mgfe_err), perhaps count and saturated (rows other than 0 "

@@ -48,6 +48,12 @@ class Linear(NamedTuple):
         """The residuals after the step."""
         return self.chi - self.W @ self.step
 
+    def moved(self, columns: NDArray, amplitudes: NDArray) -> NDArray:
+        """How far the free vector moves beside whitened terms of such amplitudes, shape (all,)."""
+        along = np.zeros(self.free.size)
+        along[self.inner] = -self.root @ (self.W.T @ (columns @ amplitudes))
+        return along
+
     @property
     def inflation(self) -> float:
         """chi^2 over its degrees of freedom, or 1 where it is smaller."""

@@ -49,6 +49,7 @@ class Sides(NamedTuple):
         of a larger chi2 where the two sides are alike
     height : heights (kpc), shape (k,)
     ln_ratio, ln_ratio_sd : of the density above to that below, there, to first order
+    shift : how far the free parameters move beside it (see `Linear.moved`)
     """
 
     chi2: float
@@ -57,6 +58,7 @@ class Sides(NamedTuple):
     height: NDArray
     ln_ratio: NDArray
     ln_ratio_sd: NDArray
+    shift: NDArray
 
 
 class ThinLayer(NamedTuple):
@@ -116,6 +118,7 @@ def compare_sides(model, params: dict, bounds: dict | tuple | None, data: Map) -
         heights[1:],
         2 * mean,
         2 * np.sqrt(np.diag(covariance)),
+        found.moved(T, mean),
     )
 
 
@@ -135,8 +138,7 @@ def add_layer(model, params: dict, bounds: dict | tuple | None, data: Map) -> Th
     information, score = _schur(found, T)
     if not information[0, 0] > 0:
         return None
-    along = np.zeros(found.free.size)
-    along[found.inner] = -found.root @ (found.W.T @ T[:, 0])
+    along = found.moved(T, np.ones(1))
     taken = _central_change(model, found.layout, found.limits, found.free, jnp.asarray(along))
     return ThinLayer(
         mass=float(score[0] / information[0, 0]),

@@ -179,11 +179,15 @@ class SampleState(NamedTuple):
 
 def _verdict(tables: dict, count: int, fraction: float, n_chains: int) -> str:
     worst = max(tables["rhat"].values())
-    agree = "agree" if worst < 1.01 else "DISAGREE"
+    agree = "agree (largest R-hat {:.3f})"
+    if not worst < 1.01:
+        agree = "have not yet converged (R-hat {:.3f}, wanted 1.01)"
+    if not worst < 1.05:
+        agree = "have NOT CONVERGED (R-hat {:.3f}, wanted 1.01)"
     who = f"{n_chains} chains" if n_chains > 1 else "Halves of 1 chain"
     smallest = min(tables["ess_bulk"].values())
     return (
-        f"{who} {agree} (largest R-hat {worst:.3f}); "
+        f"{who} {agree.format(worst)}; "
         f"smallest bulk ESS {smallest:.0f}; {count} divergences ({100 * fraction:.2g} %)"
         f"{' - TOO MANY' * (fraction > 0.01)}."
     )

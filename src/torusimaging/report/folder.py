@@ -20,7 +20,7 @@ from ..profile import profiles
 from ..reading import as_path
 from ..results import Fit
 from ..writing import begun, folder_beside
-from .tables import describe, text_table
+from .tables import text_report
 
 DPI = 110
 STARS_SHOWN = 50_000
@@ -52,8 +52,8 @@ def write_report(
         )
     with filled_folder(folder) as (work, files):
         fit.save(work / "fit.nc")
-        (work / "table.txt").write_text(text_table(fit, truth) + "\n\n" + describe(fit) + "\n")
-        fit.derived().write(work / "table.ecsv")
+        (work / "table.txt").write_text(text_report(fit, truth, everything=True) + "\n")
+        fit.derived(widened=fit.samples is not None).write(work / "table.ecsv")
         for name, draw in _figures(fit, binned, start, truth).items():
             progress(name)
             figure = draw()

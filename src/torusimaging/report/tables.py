@@ -6,24 +6,36 @@ import numpy as np
 from ..mock import MockSurvey
 from ..profile import profiles
 from ..results import DERIVED, Fit
-from ..rounding import rounded
+from ..rounding import percent, rounded
 from ..symmetry import check_thin_layer
+from ..verdict import MOST, Verdict
 
 # A share from the data below which the prior says more.
 HALF = 0.5
+
+
+def text_report(fit: Fit, truth: MockSurvey | None = None, everything: bool = False) -> str:
+    """The table, how the fit went, and the verdict; with `everything` all that is to doubt."""
+    parts = [text_table(fit, truth), describe(fit), fit.verdict.text]
+    if everything and len(fit.verdict.findings) > MOST:
+        parts.append("\n".join(["All that is to doubt:", *(f"- {x}" for x in fit.problems)]))
+    return "\n\n".join(parts)
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
 
     One line a quantity, rounded to its error; where the posterior is lopsided the interval is,
-    too.  An error that is not known is NaN.
+    too.  An error that is not known is NaN.  Where the checks of the fit say that the errors are
+    too small, wider ones stand beside them, with a line on how they are made.
     """
     known = None if truth is None else true_values(truth)
-    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}  {'unit':<14}{'from data':>10}"]
-    if known:
-        lines[0] += f"{'truth':>10}"
-    for row in fit.derived():
+    verdict = fit.verdict
+    wide = fit.samples is not None and verdict.widens
+    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}"]
+    lines[0] += f"{'wider -':>9}{'wider +':>9}" if wide else ""
+    lines[0] += f"  {'unit':<14}{'from data':>10}" + (f"{'truth':>10}" if known else "")
+    for row in fit.derived(widened=wide):
         if not np.isfinite(row["median"]):
             reach = float(fit.model.reach(fit.params))
             lines.append(f"{row['quantity']:<16}beyond the model, which ends at {reach:.2f} kpc")
@@ -31,13 +43,30 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
         unit = str(row["unit"]).replace("solMass", "Msun")
         middle, low, high = float(row["median"]), float(row["p16"]), float(row["p84"])
         values = [middle, middle - low, high - middle]
+        if wide:
+            values += [middle - float(row["p16_wide"]), float(row["p84_wide"]) - middle]
         if known:
             values.append(known[row["quantity"]].to_value(row["unit"]))
         texts = [rounded(x, 0.5 * (high - low)) for x in values]
-        line = f"{row['quantity']:<16}{texts[0]:>10}{texts[1]:>9}{texts[2]:>9}  {unit:<14}"
-        line += f"{percent(row['from_data']):>10}"
-        lines.append(line + "".join(f"{text:>10}" for text in texts[3:]))
+        line = f"{row['quantity']:<16}{texts[0]:>10}"
+        line += "".join(f"{text:>9}" for text in texts[1 : 5 if wide else 3])
+        line += f"  {unit:<14}{percent(row['from_data']):>10}"
+        lines.append(line + (f"{texts[-1]:>10}" if known else ""))
+    if wide:
+        lines.append(_widening(verdict))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _widening(verdict: Verdict) -> str:
+    """How the wider errors are made, in a line."""
+    low, high = min(verdict.factors.values()), max(verdict.factors.values())
+    parts = []
+    if high > 1:
+        times = f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"
+        parts.append(f"errors times {times}, for residuals larger or more alike than noise")
+    if any(verdict.shifts.values()):
+        parts.append("in quadrature how far the row moves with two different sides")
+    return f"wider: {', and '.join(parts)}."
 
 
 def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
@@ -67,15 +96,9 @@ def describe(fit: Fit) -> str:
         lines.insert(1, fit.state.verdict)
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
-    lines += [f"Careful: {problem}" for problem in fit.problems]
     lines += _unresolved(fit)
     lines += _from_prior(fit)
     return "\n".join(lines)
-
-
-def percent(share: float) -> str:
-    """A share as whole per cent, never rounded up to all; "-" where it is not known."""
-    return f"{min(int(100 * share), 99)} %" if np.isfinite(share) else "-"
 
 
 def _from_prior(fit: Fit) -> list[str]:
@@ -86,11 +109,9 @@ def _from_prior(fit: Fit) -> list[str]:
     shares, height = np.asarray(table["rho_from_data"]), table["z"].to_value(u.kpc)
     beyond = np.flatnonzero(~(shares < HALF))
     first = height[beyond[-1] + 1] if beyond.size and beyond[-1] + 1 < height.size else None
-    rows = [row for row in fit.derived() if row["from_data"] < HALF]
-    named = [f"{row['quantity']} ({percent(row['from_data'])} from the data)" for row in rows]
-    if first is not None:
-        named.append(f"the density beyond |z| = {first:.2f} kpc")
-    return [f"The prior says more than the data of {'; '.join(named)}."] if named else []
+    if first is None:
+        return []
+    return [f"The prior says more than the data of the density beyond |z| = {first:.2f} kpc."]
 
 
 def _unresolved(fit: Fit) -> list[str]:
