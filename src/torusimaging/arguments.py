@@ -131,3 +131,9 @@ def _names(function: Callable) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return [p.name for p in parameters if p.kind not in variadic and p.name != "self"]
+
+
+def check_detrend(detrend) -> None:
+    """Raise a ``ValueError`` for anything else than None and "R_g"."""
+    if not (detrend is None or (isinstance(detrend, str) and detrend == "R_g")):
+        raise ValueError(f'detrend must be "R_g" or None, but {shown(detrend)} was given.')

@@ -14,12 +14,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import storage
-from .arguments import check_options, choice, shown, whole_number
+from .arguments import check_detrend, check_options, choice, shown, whole_number
 from .distributions import mean_and_sd
 from .inference.optimize import OptimizeResult, OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
-from .models.pixels import MEANS, VELOCITY, as_dictionary, places_of, read_map, require_x64
+from .models.pixels import (
+    MEANS,
+    VELOCITY,
+    as_dictionary,
+    places_of,
+    read_map,
+    read_parts,
+    require_x64,
+    without_gradient,
+)
 from .models.samples import (
     LaplaceState,
     Samples,
@@ -49,8 +58,9 @@ class Fit:
 
     Attributes: ``model``, ``data`` (the usable pixels, with units), ``bounds``, ``start`` and
     ``params`` (before and at the optimum), ``optimizer`` (its state), ``samples`` and ``state``
-    (None before sampling), ``frame`` (the frame of pos and vel, in words), ``settings`` and
-    ``label_unit`` (of the data's plain labels and errors; None where they have none).
+    (None before sampling), ``frame`` (the frame of pos and vel, in words), ``settings``,
+    ``label_unit`` (of the data's plain labels and errors; None where they have none) and
+    ``label_name`` (empty where the map has none).
     """
 
     model: OrbitModel
@@ -64,13 +74,14 @@ class Fit:
     frame: str = "not stated"
     settings: dict | None = None
     label_unit: u.UnitBase | None = None
+    label_name: str = ""
 
     @property
     def binned(self) -> dict:
         """The usable pixels as a map, labels and errors in their unit."""
-        if self.label_unit is None:
-            return self.data
-        return self.data | {k: self.data[k] * self.label_unit for k in ("label", "label_err")}
+        named = {"name": self.label_name} if self.label_name else {}
+        unit = 1 if self.label_unit is None else self.label_unit
+        return self.data | named | {k: self.data[k] * unit for k in ("label", "label_err")}
 
     def sample(self, seed: int = 0, *, num_warmup: int = 500, num_steps: int = 1000, **options):
         """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
@@ -418,12 +429,15 @@ def fit_map(
     model: str = "potential",
     *,
     max_steps: int = 256,
+    detrend: str | None = None,
     **options,
 ) -> Fit:
     """Fit a model to a binned map: automatic start, then the optimum.
 
     `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
-    ``auto_init``.  Raises ``ValueError`` for another name, and as both of them do.
+    ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
+    to one of these (see `data.get_binned_label`).  Raises ``ValueError`` for another name, and as
+    both of them do.
     """
     require_x64()
     choice(model, "model", MODELS)
@@ -434,6 +448,9 @@ def fit_map(
         options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
     )
     bdata = as_dictionary(bdata)
+    check_detrend(detrend)
+    if detrend is not None:
+        bdata = without_gradient(bdata)
     pixels = read_map(bdata)
     centres = read_map(bdata, centres=True)
     data = {
@@ -445,6 +462,7 @@ def fit_map(
     if any(name in bdata for name in MEANS):
         means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
         data |= dict(zip(MEANS, means, strict=True))
+    data |= read_parts(bdata)
     made, bounds, start = MODELS[model].auto_init(data, **options)
     result: OptimizeResult = made.optimize(start, bounds=bounds, max_steps=max_steps, **data)
     return Fit(
@@ -455,8 +473,9 @@ def fit_map(
         result.params,
         result.state,
         frame=frame,
-        settings={},
+        settings={} if detrend is None else {"detrend": detrend},
         label_unit=label_unit(bdata["label"]),
+        label_name=str(bdata.get("name", "")),
     )
 
 

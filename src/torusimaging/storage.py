@@ -18,7 +18,7 @@ from .arguments import dictionary, shown
 from .inference.optimize import OptimizeState
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.identity import data_digest
-from .models.pixels import MEANS, VELOCITY
+from .models.pixels import MEANS, PARTS, VELOCITY
 from .models.samples import LaplaceState, Samples, SampleState
 from .priors import Layout, unpack_bounds
 from .reading import as_path, existing_file
@@ -121,6 +121,7 @@ def _to_tree(fit) -> xr.DataTree:
         "settings": _settings_text(fit.settings),
         "frame": fit.frame,
         "label_unit": unit_words(fit.label_unit),
+        "label_name": fit.label_name,
         "data_digest": data_digest(fit.data),
         "versions": json.dumps(
             {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
@@ -154,6 +155,7 @@ def _to_tree(fit) -> xr.DataTree:
                 for name, unit in zip(MEANS, (u.kpc, VELOCITY), strict=True)
                 if name in fit.data
             }
+            | {name: (("pixel",), fit.data[name], units) for name in PARTS if name in fit.data}
         ),
     }
     if fit.samples is not None and fit.state is not None:
@@ -196,6 +198,7 @@ def _from_tree(tree: xr.DataTree) -> dict:
     for name, unit in zip(MEANS, (u.kpc, VELOCITY), strict=True):
         if name in constant:
             data[name] = constant[name].values * unit
+    data |= {name: constant[name].values for name in PARTS if name in constant}
     samples = state = None
     if "posterior" in tree.children:
         samples, state = _read_samples(tree, layout)
@@ -211,6 +214,7 @@ def _from_tree(tree: xr.DataTree) -> dict:
         frame=tree.attrs["frame"],
         settings=json.loads(tree.attrs["settings"]),
         label_unit=stated_unit(tree.attrs.get("label_unit", "")),
+        label_name=tree.attrs.get("label_name", ""),
     )
 
 

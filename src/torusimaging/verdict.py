@@ -29,6 +29,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
+from .catalog.doubts import doubt_of_label
 from .consistency import check_consistency
 from .distributions import pulls
 from .goodness import RARE, Goodness, check_goodness
@@ -36,7 +37,7 @@ from .models.fourier import FourierModel
 from .models.gradient import doubts
 from .models.linear import Linear, linearise
 from .models.perturbation import Sides, add_layer, compare_sides
-from .models.pixels import read_map
+from .models.pixels import read_map, read_parts
 from .models.samples import LaplaceState, SampleState, percentiles
 from .priors import Layout, make_bounds
 from .results import (
@@ -76,6 +77,8 @@ MOVED = 3.0
 RINGS, SECTORS, LEAST = 8, 12, 4
 # Its sd in the mass of a layer that the pixels do not resolve, from which it is said to be there.
 NOTABLE = 3.0
+# Errors by which a gradient in the guiding radius may bias a quantity.
+SLIGHT, BIASED = 0.5, 1.5
 # The share of the data in a quantity's variance below which it is the prior's.
 HALF = 0.5
 # The share of what is known of pos0 that one side of the plane must give.
@@ -231,12 +234,16 @@ class _Case:
         slopes = _slopes(self.fit.model, found.layout, found.limits, found.free, functions)
         return np.array([slopes[n] * unit.to(shown) for n, (_, unit, shown) in DERIVED.items()])
 
+    def moves(self, along: NDArray) -> NDArray:
+        """How far each derived quantity moves with the free parameters."""
+        return np.zeros(len(DERIVED)) if self.linear is None else self._slopes(self.linear) @ along
+
     @cached_property
     def shifts(self) -> dict[str, float]:
         """How far each derived quantity moves with two different sides."""
         total = np.zeros(len(DERIVED))
         if self.linear is not None and self.sides is not None and self.sides.p < BEYOND_CHANCE:
-            total = np.nan_to_num(self._slopes(self.linear) @ self.sides.shift)
+            total = np.nan_to_num(self.moves(self.sides.shift))
         return dict(zip(DERIVED, map(float, total), strict=True))
 
     @cached_property
@@ -329,6 +336,8 @@ def _priors(case: _Case) -> Iterator[Finding]:
 
 
 def _data(case: _Case) -> Iterator[Finding]:
+    if doubt := doubt_of_label(case.fit.label_name):
+        yield Finding(NO, doubt[0].upper() + doubt[1:])
     for sentence in doubts(case.fit.data):
         yield Finding(CARE, sentence, "take more stars, or a label with a steeper gradient.")
     if twice := copies(case.fit.data):
@@ -374,7 +383,7 @@ def _scatter(case: _Case) -> Iterator[Finding]:
             "the uncertainties are too small.",
             "look at model.png, and at `oti.check_goodness(fit)`; give the pixels' true errors.",
         )
-    elif case.factor > 1:
+    elif case.goodness is not None and case.factor > 1:
         yield Finding(
             CARE,
             f"The map is scattered more than its errors allow (chi^2 per pixel {chi2:.2f}, "
@@ -384,7 +393,7 @@ def _scatter(case: _Case) -> Iterator[Finding]:
 
 
 def _angle(case: _Case) -> Iterator[Finding]:
-    if not case.angle_p < RARE:
+    if case.goodness is None or not case.angle_p < RARE:
         return
     terms = case.goodness.terms
     pull = np.abs(np.asarray(terms["significance"])) / case.factor
@@ -404,6 +413,26 @@ def _angle(case: _Case) -> Iterator[Finding]:
         "quote the wider errors; see `oti.check_goodness(fit)`, and take off a gradient in R_g "
         '(`detrend="R_g"`) if the label has one.',
     )
+
+
+def _radial_gradient(case: _Case) -> Iterator[Finding]:
+    """What a gradient of the label in R_g, which the map knows, does to the derived quantities."""
+    parts = read_parts(case.fit.data)
+    if not parts or case.linear is None or case.fit.samples is None:
+        return
+    found = case.linear
+    column = parts["R_g_part"] / np.asarray(case.arguments[-1].label_err)
+    # A constant and a function of the orbit alone are the label function's to take up.
+    moves = case.moves(-found.moved(column[:, None], np.ones(1)))
+    pulls = np.nan_to_num(np.abs(moves) / case.errors)
+    worst = int(np.argmax(pulls))
+    if pulls[worst] > SLIGHT:
+        yield Finding(
+            NO if pulls[worst] > BIASED else CARE,
+            "The label changes with the guiding radius at a fixed orbit, and that biases the fit: "
+            f"{list(DERIVED)[worst]} is off by {pulls[worst]:.1f} errors.",
+            'take the gradient off: `oti fit --detrend R_g`, or `fit_map(..., detrend="R_g")`.',
+        )
 
 
 def _two_sides(case: _Case) -> Iterator[Finding]:
@@ -523,6 +552,7 @@ CHECKS = (
     _priors,
     _one_sided,
     _scatter,
+    _radial_gradient,
     _angle,
     _two_sides,
     _rings,

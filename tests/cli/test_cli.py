@@ -41,7 +41,11 @@ def test_fit_writes_everything(map_file, tmp_path, capsys, monkeypatch, open_ter
     screen = open_terminal()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", screen.stream)
-    assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) in (0, 3, 4)
+    assert main(["fit", str(map_file), "--out", str(out), "--frame", "test frame", *FAST]) in (
+        0,
+        3,
+        4,
+    )
     monkeypatch.undo()
     lines = screen.lines()
     stages = ["starting", "reading map.csv", "finding the optimum", "compiling the sampler"]

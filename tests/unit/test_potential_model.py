@@ -7,7 +7,6 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.models import FreeDensity, Layer, LayeredDensity, UserDensity
-from torusimaging.report import describe
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 41) * u.kpc, "vel": np.linspace(-70, 70, 41) * u.km / u.s}
 AUTO = oti.TorusImaging1DPotential.auto_init

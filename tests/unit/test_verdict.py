@@ -105,7 +105,9 @@ def test_words_of_the_sampler(fit):
 
 
 def test_at_most_three_reasons(fit):
-    verdict = oti.Verdict(tuple(oti.Finding(1, f"Fault {k}.", "mend it.") for k in range(5)), {}, {})
+    verdict = oti.Verdict(
+        tuple(oti.Finding(1, f"Fault {k}.", "mend it.") for k in range(5)), {}, {}
+    )
     assert verdict.text.count("Fault") == 3 and "2 more: `fit.problems` names them" in verdict.text
 
 

@@ -29,7 +29,7 @@ SCHEMA: Mapping[str, Mapping[str, object]] = {
     "columns": dict.fromkeys(ROLES, str),
     "units": {},  # any column
     "join": {"keys": [str], "unique": str, "best": str, "hdus": [(int, str)]},
-    "label": {"name": str, "error": str, "scatter": (str, float)},
+    "label": {"name": str, "error": str, "scatter": (str, float), "detrend": str},
     "flags": {"preset": str},  # and any flag
     "frame": {"preset": str, "R0": LENGTH, "z_sun": LENGTH, "v_sun": [SPEED]}
     | dict.fromkeys(("galcen_ra", "galcen_dec", "roll"), ANGLE),
@@ -57,6 +57,7 @@ class Config:
     files: tuple[Path, ...]
     label: tuple[str, str | None]
     scatter: float | str | None
+    detrend: str | None
     units: Mapping[str, str]
     flags: Mapping[str, object]
     frame: Frame
@@ -213,6 +214,7 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         files=tuple(_path(folder, f, f"files[{k}]") for k, f in enumerate(top["files"])),
         label=chosen,
         scatter=_scatter(label.get("scatter", "local")),
+        detrend=_detrend(label.get("detrend", "none")),
         units=sections.get("units", {}),
         flags=_flags(sections, preset, chosen[0]),
         frame=_frame(sections, preset),
@@ -277,6 +279,12 @@ def _scatter(given: float | str) -> float | str | None:
     if not 0 <= given < LARGEST:
         raise ValueError(f"label.scatter must be from 0 to {LARGEST:,}, but {given} was given.")
     return given
+
+
+def _detrend(given: str) -> str | None:
+    if given not in ("R_g", "none"):
+        raise ValueError(f"label.detrend must be 'R_g' or 'none', but {given!r} was given.")
+    return None if given == "none" else given
 
 
 def _published(sections: dict) -> str | None:

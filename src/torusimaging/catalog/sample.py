@@ -96,6 +96,9 @@ class Sample:
         else:
             z, v_z = np.nanmedian(self.errors.z), np.nanmedian(self.errors.v_z)
             lines.append(f"median errors: z {z.to(u.pc):.1f}, v_z {v_z:.2f}")
+        if (gradient := self.binned.get("R_g_gradient")) is not None:
+            taken = ", taken off" if self.config.detrend else ""
+            lines.append(f"gradient of {self.config.label[0]}: {gradient}{taken}")
         if n := len(self.flow.remarks):
             lines.append(f"worth a look: the note{'s' * (n > 1)} below the cuts")
         return "\n".join([*lines, f"frame {self.frame}"])
@@ -164,8 +167,17 @@ def _binned(config: Config, flow, places: Galactocentric, label, label_err) -> d
     """The map; where there is none, the reason in the words of the configuration."""
     bins, first = dict(config.bins), flow.steps[0]
     try:
+        # Every catalogue knows L_z: what its gradient in R_g does to the label goes with the map.
+        R_g = config.selection.rotation.guiding_radius(places.L_z, places.R)
         return get_binned_label(
-            places.z, places.v_z, label, bins, label_err=label_err, s=config.scatter
+            places.z,
+            places.v_z,
+            label,
+            bins,
+            label_err=label_err,
+            s=config.scatter,
+            R_g=R_g,
+            detrend=config.detrend,
         )
     except ValueError as error:
         edges = (bins["pos"].to(u.kpc), bins["vel"].to(KMS))

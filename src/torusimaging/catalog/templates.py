@@ -68,6 +68,7 @@ def _label(preset: Preset) -> list[str]:
         f'name = "{name}"',
         f'error = "{error}"',
         '# scatter = "local"  # intrinsic: around each pixel; or "global", or a number',
+        '# detrend = "none"  # or "R_g": take off the gradient in the guiding radius',
     ]
 
 

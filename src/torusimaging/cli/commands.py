@@ -92,7 +92,7 @@ def fit(options, progress) -> int:
             )
         progress.stage("finding the optimum (compiles first)")
         frame = options.frame or binned.get("frame", "not stated")
-        fit = fit_map(binned, frame, options.model, **_form(options))
+        fit = fit_map(binned, frame, options.model, detrend=options.detrend, **_form(options))
         partial.mkdir(exist_ok=True)
         try:
             fit.save(path)

@@ -93,6 +93,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--out", help="output folder (default: oti-fit-MAP)")
     fit.add_argument(
+        "--detrend",
+        choices=("R_g",),
+        help="take the label's gradient in the guiding radius off, for maps that know it",
+    )
+    fit.add_argument(
         "--frame",
         help="the frame of z and v_z in words, kept with the result (default: the file's own)",
     )

@@ -8,6 +8,8 @@ import astropy.units as u
 import boost_histogram as bh
 import numpy as np
 
+from ..arguments import check_detrend
+from .guiding import Guides, guiding_radii
 from .plane import Plane, check_scatter, labels_of
 from .sums import Stars, fill, make_map, require_stars
 
@@ -50,6 +52,8 @@ def get_binned_label(
     units=None,
     s: float | u.Quantity | str | None = None,
     s_N_thresh: int | None = None,
+    R_g: u.Quantity | None = None,
+    detrend: str | None = None,
 ) -> dict:
     r"""Mean label of the stars in pixels of the phase plane, and its error.
 
@@ -72,6 +76,9 @@ def get_binned_label(
         stars of the map by restricted maximum likelihood, one value; "local": the same around each
         pixel
     s_N_thresh : accepted for existing scripts, without effect: no star is left out of s
+    R_g : guiding radii of the stars (length), |L_z| / v_c: the gradient of the label in R_g at a
+        fixed vertical orbit is measured, and what it adds to each pixel's label is kept
+    detrend : "R_g": that gradient is taken off the stars' labels first (see `data.guiding`)
 
     Stars with a NaN, masked or infinite pos, vel, label or error are left out and counted in
     ``n_not_finite``, and so are those whose label or error is a survey's mark of a missing value,
@@ -82,7 +89,10 @@ def get_binned_label(
     Returns a dictionary: ``pos``, ``vel`` (pixel centres, shape (n_pos, n_vel)), ``counts``,
     ``label``, ``label_err``, ``pos_mean``, ``vel_mean`` (the stars' mean place with the same
     weights; NaN in empty pixels), ``s``, ``pos_edges``, ``vel_edges``, ``n_stars`` (given),
-    ``n_not_finite``, ``n_outside`` (of the bins).
+    ``n_not_finite``, ``n_outside`` (of the bins).  With `R_g` also ``R_g_mean`` (of each pixel's
+    stars, kpc), ``R_g_gradient`` (a `guiding.Gradient`), and, without `detrend`, ``R_g_part`` and
+    ``R_g_part_err``: what the gradient adds to the pixel's label, which `fit_map` can take off.
+    Where too few stars share a pixel for a gradient there is only ``R_g_mean``.
 
     Where the number of stars n changes across a pixel of width d, their mean place differs from
     the centre by (d^2 / 12) d ln n / d pos: fits compare the label with the model there.
@@ -97,10 +107,21 @@ def get_binned_label(
     check_scatter(s)
     plane = Plane.of(bins, units)
     p, v = plane.places(pos, vel)
-    stars = Stars.of(p, v, *labels_of(label, label_err, p.size))
+    labels = labels_of(label, label_err, p.size)
+    check_detrend(detrend)
+    if detrend is not None and R_g is None:
+        raise ValueError('detrend="R_g" needs the guiding radii: give R_g, |L_z| / v_c.')
+    guides = None
+    if R_g is not None:
+        radii = guiding_radii(R_g, p.size)
+        guides = Guides.of(plane, p, v, labels.y, radii, needed=detrend is not None)
+    if detrend is not None and guides is not None:
+        labels = labels._replace(y=guides.taken_off(labels.y))
+    stars = Stars.of(p, v, *labels)
     parts = min(2, os.cpu_count() or 1) if p.size > PARALLEL else 1
     with ThreadPoolExecutor(parts) as pool:
-        return plane.describe(make_map(_over_parts(stars, parts, pool), plane.axes, s))
+        out = plane.describe(make_map(_over_parts(stars, parts, pool), plane.axes, s))
+    return out if guides is None else out | guides.columns(out, labels, detrend is not None)
 
 
 def _over_parts(stars: Stars, parts: int, pool: ThreadPoolExecutor) -> Callable:

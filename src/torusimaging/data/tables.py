@@ -34,8 +34,10 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
         err^2 + s^2 / count
 
     The stars' mean places, ``z_mean_kpc`` (or ``_pc``) and ``vz_mean_kms`` (or ``_kpc_myr``), are
-    read where the file has both.  A line ``# frame: ...`` before the header names the frame, a line
-    ``# unit of LABEL: ...`` the label's unit; its label and error are quantities then.
+    read where the file has both, and so is what the gradient in the guiding radius adds to the
+    label, ``LABEL_R_g`` and ``LABEL_R_g_err`` (see `get_binned_label`).  A line ``# frame: ...``
+    before the header names the frame, a line ``# unit of LABEL: ...`` the label's unit; its label
+    and error are quantities then.
 
     Rows with ``saturated`` other than 0 are left out and counted in ``n_saturated``.  Returns a
     dictionary as `get_binned_label` does, with one-dimensional arrays, ``name``, the label's
@@ -53,9 +55,11 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
     label = _label_name(path, [n for n in names if n not in (z, vz)], label)
     means = _mean_places(names)
+    parts = {f"{label}_R_g": "R_g_part", f"{label}_R_g_err": "R_g_part_err"}
+    parts = parts if set(parts) <= set(names) else {}
     columns = {
         name: _numbers(path, table[name], name)
-        for name in (z, vz, label, f"{label}_err", "count", "saturated", *means)
+        for name in (z, vz, label, f"{label}_err", "count", "saturated", *means, *parts)
         if name in names
     }
     n_rows = len(columns[z])
@@ -76,6 +80,7 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     _check_repeated(path, np.column_stack([columns[name] for name in pixel]))
     values = {"label": columns[label]}
     values["label_err"] = _with_scatter(path, columns, label, scatter)
+    values |= {key: columns[name] for name, key in parts.items()}
     if (unit := _label_unit(path, comments, label)) is not None:
         values = {key: x * unit for key, x in values.items()}
     out = {"pos": columns[z] * pos_unit, "vel": columns[vz] * vel_unit} | values
@@ -136,8 +141,8 @@ def write_map(
     name : the label's column; its error is under the same name with ``_err``
     frame : the frame of z and v_z in words, kept in a line before the header
 
-    Columns that the map does not have, ``counts`` and the stars' mean places, are left out; a
-    label's unit stands in a line before the header.
+    Columns that the map does not have, ``counts``, the stars' mean places and the parts of a
+    gradient in R_g, are left out; a label's unit stands in a line before the header.
 
     Raises ``ValueError`` for a map without label, label_err or a filled pixel, arrays of unequal
     shape or a name or frame that the file cannot hold, and ``OSError`` where it cannot be written.
@@ -184,11 +189,13 @@ def _columns_of(binned: dict, name: str) -> tuple[dict[str, np.ndarray], u.UnitB
             key.replace("_", "_mean_"): internal(binned[f"{k}_mean"], unit, f"{k}_mean")
             for k, unit, key in places
         }
+    parts = [("R_g_part", f"{name}_R_g"), ("R_g_part_err", f"{name}_R_g_err")]
+    parts = parts if all(k in binned for k, _ in parts) else []
     if taken := {name, f"{name}_err"} & {*columns, "saturated"}:
         raise ValueError(f"name must not be that of another column, {', '.join(taken)}.")
     unit = getattr(with_unit(binned["label"], "label"), "unit", None)
     own = u.dimensionless_unscaled if unit is None else unit
-    for k, key in (("label", name), ("label_err", f"{name}_err")):
+    for k, key in (("label", name), ("label_err", f"{name}_err"), *parts):
         columns[key] = internal(binned[k], own, k, allow_plain=label_unit(unit) is None)
     shapes = {k: x.shape for k, x in columns.items()}
     if len(set(shapes.values())) > 1:

@@ -20,6 +20,9 @@ MEANS = ("pos_mean", "vel_mean")
 COLUMNS = ("pos", "vel", "label", "label_err", "counts", *MEANS)
 COLUMNS += ("pos_edges", "vel_edges", "s", "n_stars", "n_outside", "n_not_finite")
 COLUMNS += ("n_saturated", "name", "frame", "label_unit")
+# What the stars' gradient in the guiding radius adds to the labels, and its error.
+PARTS = ("R_g_part", "R_g_part_err")
+COLUMNS += ("R_g_mean", "R_g_gradient", *PARTS)
 # Bounds of what a map may hold: squares of labels must not overflow, no galaxy is that large.
 LARGEST, FARTHEST, LIGHT = 1e100, 1e5, 306.6
 
@@ -64,6 +67,11 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     that are not whole, one mean place without the other, numbers that no map can have, and for a
     map with fewer than two usable pixels.
     """
+    return _read(data, kind, centres)[0]
+
+
+def _read(data: Any, kind: str, centres: bool) -> tuple[Map, np.ndarray]:
+    """The usable pixels, and which of the map's they are."""
     require_x64()
     data = as_dictionary(data)
     names = ("label", "label_err") if kind == "gaussian" else ("counts",)
@@ -125,7 +133,41 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     if kind == "gaussian" and (smallest := values[1][good].min()) < 1 / LARGEST:
         raise ValueError(f"label_err must be above {1 / LARGEST:.0e}, but is {smallest:.3g}.")
     columns = [values[0], values[-1]]
-    return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns)))
+    return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns))), good
+
+
+def read_parts(data: dict) -> dict[str, np.ndarray]:
+    """What the gradient in R_g adds to the labels of the pixels that `read_map` uses, if known.
+
+    Raises ``ValueError`` for parts of another length than the map, or that are no numbers.
+    """
+    if any(data.get(name) is None for name in PARTS):
+        return {}
+    good, out = _read(data, "gaussian", False)[1], {}
+    for name in PARTS:
+        values = np.ravel(plain(getattr(data[name], "value", data[name]), name))
+        if values.size != good.size:
+            raise ValueError(f"{name} must have {good.size} pixels, but has {values.size}.")
+        if not np.all(np.isfinite(values[good])):
+            raise ValueError(f"{name} must be a number in every pixel with a label, but is not.")
+        out[name] = values[good]
+    return out
+
+
+def without_gradient(data: dict) -> dict:
+    """The map with its labels brought to one guiding radius, and errors with the gradient's.
+
+    Raises ``ValueError`` for maps that do not know the part of the gradient.
+    """
+    if any(data.get(name) is None for name in (*PARTS, "label", "label_err")):
+        raise ValueError(
+            'detrend="R_g" needs a map that knows its stars\' guiding radii (R_g_part and '
+            "R_g_part_err): bin them with get_binned_label(..., R_g=...), or with `oti bin`."
+        )
+    left = {name: x for name, x in data.items() if name not in PARTS}
+    left["label"] = data["label"] - data["R_g_part"]
+    left["label_err"] = np.sqrt(data["label_err"] ** 2 + data["R_g_part_err"] ** 2)
+    return left
 
 
 def _check_mean(mean: np.ndarray, centre: np.ndarray, name: str) -> None:
