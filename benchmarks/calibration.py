@@ -49,7 +49,7 @@ def covered(fit, potential) -> np.ndarray:
 def mock_map(stars: int, seed: int):
     """A survey of the solar mock and its map."""
     survey = oti.mock.draw_stars(
-        stars, seed=seed, selection="survey", sun=(0.02 * u.kpc, -0.5 * u.km / u.s)
+        stars, seed=seed, selection="survey", midplane=(0.02 * u.kpc, -0.5 * u.km / u.s)
     )
     return survey, oti.data.get_binned_label(
         survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err

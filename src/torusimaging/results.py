@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import jax.numpy as jnp
@@ -40,10 +40,13 @@ from .models.samples import (
 )
 from .rounding import RoundedTable
 from .units import label_unit
+from .words import sun_of
 
 if TYPE_CHECKING:
     from .verdict import Verdict
 
+# The rows of the Sun in `Fit.derived`.
+SUN = ("z_sun above midplane", "v_z,sun")
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
 # The chance below which the two sides of the plane are said to differ.
@@ -240,6 +243,9 @@ class Fit:
         a quantity that the data give, 0.3 one that is mostly the prior's.  NaN before sampling and
         for a prior that cannot be drawn from.
 
+        Where the frame tells where the Sun is, two rows follow: its height above the midplane and
+        its velocity away from it, both positive towards positive pos.
+
         With `widened` the columns ``p16_wide`` and ``p84_wide`` follow, with errors as large as the
         checks of the fit say that they are (see `torusimaging.judge`).
         """
@@ -253,18 +259,32 @@ class Fit:
         columns = {
             "quantity": list(DERIVED),
             "unit": [str(unit) for *_, unit in DERIVED.values()],
-            "median": middle,
-            "p16": low,
-            "p84": high,
-            "from_data": share,
         }
+        rows = [*range(len(DERIVED))]
+        for name, of, unit, at in self._sun:
+            # The Sun's height above the midplane is its height in the frame less pos0.
+            k = list(DERIVED).index(of)
+            rows.append(k)
+            columns["quantity"].append(name)
+            columns["unit"].append(unit)
+            middle = np.append(middle, at - middle[k])
+            low, high = np.append(low, at - high[k]), np.append(high, at - low[k])
+        columns |= {"median": middle, "p16": low, "p84": high, "from_data": share[rows]}
         if widened:
             factor, shift = (
-                np.array(list(x.values())) for x in (self.verdict.factors, self.verdict.shifts)
+                np.array(list(x.values()))[rows]
+                for x in (self.verdict.factors, self.verdict.shifts)
             )
             columns["p16_wide"] = middle - np.hypot(factor * (middle - low), shift)
             columns["p84_wide"] = middle + np.hypot(factor * (high - middle), shift)
         return RoundedTable(columns, meta={"frame": self.frame})
+
+    @property
+    def _sun(self) -> list[tuple[str, str, str, float]]:
+        """The Sun's rows of the table that the frame allows: name, from which row, unit, value."""
+        sun = sun_of(self.frame)
+        rows = ((SUN[0], "pos0", "pc", sun.z), (SUN[1], "vel0", "km / s", sun.v_z))
+        return [(*names, value) for *names, value in rows if value is not None]
 
     def _share(self, values: np.ndarray, prior: np.ndarray | None, positive: bool) -> np.ndarray:
         """`share_from_data` of the draws' values beside those of the prior's."""
@@ -425,7 +445,7 @@ MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 
 def fit_map(
     bdata: dict,
-    frame: str = "not stated",
+    frame: Any = None,
     model: str = "potential",
     *,
     max_steps: int = 256,
@@ -434,6 +454,7 @@ def fit_map(
 ) -> Fit:
     """Fit a model to a binned map: automatic start, then the optimum.
 
+    `frame` is a `catalog.Frame` or the frame in words, by default the map's own.
     `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
     ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
     to one of these (see `data.get_binned_label`).  Raises ``ValueError`` for another name, and as
@@ -441,13 +462,18 @@ def fit_map(
     """
     require_x64()
     choice(model, "model", MODELS)
+    bdata = as_dictionary(bdata)
+    frame = bdata.get("frame", "not stated") if frame is None else frame
+    # A `catalog.Frame` writes itself in words that `sun_of` reads.
+    frame = str(frame) if hasattr(frame, "z_sun") else frame
     if not isinstance(frame, str):
-        raise ValueError(f"frame must be the frame in words, but {shown(frame)} was given.")
+        raise ValueError(
+            f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
+        )
     maker = MODELS[model]
     check_options(
         options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
     )
-    bdata = as_dictionary(bdata)
     check_detrend(detrend)
     if detrend is not None:
         bdata = without_gradient(bdata)

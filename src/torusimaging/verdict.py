@@ -29,7 +29,6 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
-from .catalog.doubts import doubt_of_label
 from .consistency import check_consistency
 from .distributions import pulls
 from .goodness import RARE, Goodness, check_goodness
@@ -51,6 +50,7 @@ from .results import (
     widths,
 )
 from .rounding import percent
+from .words import doubt_of_label
 
 WORDS = ("trust", "trust with care", "do not quote")
 CARE, NO = 1, 2

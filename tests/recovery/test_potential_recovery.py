@@ -26,7 +26,7 @@ DISC_TRUTH = np.array([-1.05002922, -1.42514028, -1.61340319, -1.81008463])
 
 def mock_map(stars, field, seed):
     survey = oti.mock.draw_stars(
-        stars, field, seed=seed, selection="survey", sun=(0.02 * u.kpc, -0.5 * u.km / u.s)
+        stars, field, seed=seed, selection="survey", midplane=(0.02 * u.kpc, -0.5 * u.km / u.s)
     )
     return survey, oti.data.get_binned_label(
         survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err

@@ -269,7 +269,7 @@ def test_selection_by_function():
 
 def test_sun_offsets_shift_the_frame():
     here = draw_stars(500, seed=9)
-    there = draw_stars(500, seed=9, sun=(-20 * u.pc, 7 * KMS))
+    there = draw_stars(500, seed=9, midplane=(-20 * u.pc, 7 * KMS))
     np.testing.assert_allclose((there.pos - here.pos).to_value(u.pc), -20, rtol=1e-9)
     np.testing.assert_allclose((there.vel - here.vel).to_value(KMS), 7, rtol=1e-9)
     np.testing.assert_array_equal(there.J, here.J)
@@ -281,9 +281,19 @@ def test_sun_offsets_shift_the_frame():
         (lambda: draw_stars("10"), "n must be a whole number of stars"),
         (lambda: draw_stars(10**400), "n must be a whole number of stars"),
         (lambda: draw_stars(10, "solar"), "potential must be a Potential1D"),
-        (lambda: draw_stars(10, sun=0.02 * u.kpc), "sun must be a pair"),
-        (lambda: draw_stars(10, sun=(np.nan * u.kpc, 1 * KMS)), "pos0 must be one finite value"),
-        (lambda: draw_stars(10, sun=(0 * u.kpc, [1, 2] * KMS)), "vel0 must be one finite value"),
+        (lambda: draw_stars(10, sun=0.02 * u.kpc), "midplane must be a pair"),
+        (
+            lambda: draw_stars(10, midplane=(0 * u.kpc, 0 * KMS), sun=(0 * u.kpc, 0 * KMS)),
+            "midplane must be given once",
+        ),
+        (
+            lambda: draw_stars(10, midplane=(np.nan * u.kpc, 1 * KMS)),
+            "pos0 must be one finite value",
+        ),
+        (
+            lambda: draw_stars(10, midplane=(0 * u.kpc, [1, 2] * KMS)),
+            "vel0 must be one finite value",
+        ),
         (lambda: draw_stars(10, label="mg"), "label must be a function of J, not 'mg'"),
         (lambda: draw_stars(10, label=lambda J: J * np.nan), "label must return finite values"),
         (lambda: draw_stars(10, label_scatter="a"), "label_scatter must be a number >= 0, but 'a'"),
@@ -403,8 +413,8 @@ def test_bad_input(call, sentence):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: draw_stars(5, sun=(0.02, 7 * KMS)),
-        lambda: draw_stars(5, sun=(0.02 * u.kpc, 7 * u.kpc)),
+        lambda: draw_stars(5, midplane=(0.02, 7 * KMS)),
+        lambda: draw_stars(5, midplane=(0.02 * u.kpc, 7 * u.kpc)),
         lambda: draw_stars(5, populations=[(1, 18.0)]),
         lambda: Potential1D([(1e7 * u.kpc, 0.3)]),
     ],

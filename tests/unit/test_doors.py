@@ -101,7 +101,7 @@ DOORS = [
     (lambda t: oti.fit_map(3), "the binned map must be a dictionary or a table, but int"),
     (lambda t: oti.fit_map(MAP, model="sline"), "model must be one of potential, spline"),
     (lambda t: oti.fit_map(MAP, model=[1]), r"model must be one of .* but \[1\] was given"),
-    (lambda t: oti.fit_map(MAP, frame=3), "frame must be the frame in words, but 3"),
+    (lambda t: oti.fit_map(MAP, frame=3), "frame must be a Frame or the frame in words, but 3"),
     (lambda t: oti.fit_map(MAP, density_knot=3), "no 'density_knot'; did you mean 'density_knots'"),
     (lambda t: oti.fit_map(MAP, height=3.0), "must not hold 'height'"),
     (lambda t: oti.fit_map(MAP | {"pos_mean": MAP["pos"]}), "vel_mean is missing"),

@@ -16,7 +16,7 @@ BINS = {"pos": np.linspace(-1.2, 1.2, 41) * u.kpc, "vel": np.linspace(-70, 70, 4
 def fit():
     """Of a symmetric field, with a Sun above the plane and a survey that sees more in the north."""
     survey = oti.mock.draw_stars(
-        50_000, seed=2, selection="survey", sun=(21 * u.pc, 0.7 * u.km / u.s)
+        50_000, seed=2, selection="survey", midplane=(21 * u.pc, 0.7 * u.km / u.s)
     )
     binned = oti.data.get_binned_label(
         survey.pos, survey.vel, survey.label, BINS, label_err=survey.label_err

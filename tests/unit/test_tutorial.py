@@ -19,7 +19,7 @@ class Galactic:
 @pytest.fixture(scope="module")
 def survey():
     return oti.mock.draw_stars(
-        60_000, seed=2, selection="survey", sun=(0.02 * u.kpc, -1 * u.km / u.s)
+        60_000, seed=2, selection="survey", midplane=(0.02 * u.kpc, -1 * u.km / u.s)
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import astropy.units as u
 import numpy as np
 
+from ..words import doubt_of_label
 from .frames import KMS, Galactocentric
 from .stars import Stars, as_floats
 
@@ -13,8 +14,7 @@ FASTEST = 3_000  # km/s: far above the escape speed, far below the marks of a mi
 NEAREST = 1e-3  # kpc: nearer than the nearest star
 # Abundances, ages in Gyr and their marks of a missing value, -99.9 among them, lie on either side.
 LARGEST = 99
-# Labels and distances whose value depends on the star's distance, or on its atmosphere alone.
-NO_LABELS = re.compile(r"(?i)log_?g|t_?eff|temperature|gravity")
+# Columns of distances that were made with spectra or colours.
 MODELLED = re.compile(r"(?i)spec|phot|nn_|_nn|starhorse|isochrone")
 MARK = "if that stands for a missing value, name it in missing = [...]"
 
@@ -66,17 +66,6 @@ def doubts(
                 f"{again:,} stars have exactly the place and motion of another one: if a star may "
                 "have several rows, name the column of its id in [join] unique = ..."
             )
-
-
-def doubt_of_label(name: str) -> str | None:
-    """A sentence on a label by whose name it is no tracer of orbits; None for any other."""
-    if not NO_LABELS.search(name):
-        return None
-    return (
-        f"the label '{name}' seems to be a surface gravity or temperature: which of these a survey "
-        "sees changes with distance, and so over the plane, whatever the orbits are; take an "
-        "abundance or an age."
-    )
 
 
 def _beyond(far: np.ndarray, values: np.ndarray, name: str, limit: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ def demo(options, progress) -> int:
             options.stars,
             seed=options.seed,
             selection="survey",
-            sun=(0.02 * u.kpc, -0.5 * u.km / u.s),
+            midplane=(0.02 * u.kpc, -0.5 * u.km / u.s),
         )
         bins = {
             "pos": np.linspace(-1.2, 1.2, 81) * u.kpc,
@@ -91,8 +91,9 @@ def fit(options, progress) -> int:
                 "it; remove it to begin anew."
             )
         progress.stage("finding the optimum (compiles first)")
-        frame = options.frame or binned.get("frame", "not stated")
-        fit = fit_map(binned, frame, options.model, detrend=options.detrend, **_form(options))
+        fit = fit_map(
+            binned, options.frame, options.model, detrend=options.detrend, **_form(options)
+        )
         partial.mkdir(exist_ok=True)
         try:
             fit.save(path)

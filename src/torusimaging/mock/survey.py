@@ -71,6 +71,7 @@ def draw_stars(
     seed: int = 0,
     selection: str | Callable[[Array], Array] | None = None,
     *,
+    midplane: tuple[u.Quantity, u.Quantity] | None = None,
     sun: tuple[u.Quantity, u.Quantity] | None = None,
     label: Callable[[Array], Array] = tanh_label,
     label_scatter: float = 0.06,
@@ -95,8 +96,11 @@ def draw_stars(
         Seed of all random numbers, not negative.
     selection : None, "survey" or callable
         The probability that a star at height z above the midplane (kpc, array) is kept.
-    sun : (Quantity, Quantity), optional
+    midplane : (Quantity, Quantity), optional
         The midplane's position and velocity (pos0, vel0) in the observer's frame; zero by default.
+        An observer at the Sun, in a frame with the Sun at zero, is at -pos0 above the midplane.
+    sun : (Quantity, Quantity), optional
+        The earlier name of `midplane`.
     label : callable
         Mean label as a function of J (kpc^2/Myr); it should be monotone.
     label_scatter : float
@@ -125,7 +129,9 @@ def draw_stars(
         raise ValueError(f"potential must be a Potential1D, not {potential!r}.")
     if not callable(label):
         raise ValueError(f"label must be a function of J, not {label!r}.")
-    pos0, vel0 = _checked_sun((0 * u.kpc, 0 * KMS) if sun is None else sun)
+    if midplane is not None and sun is not None:
+        raise ValueError("midplane must be given once: sun is its earlier name.")
+    pos0, vel0 = _checked_midplane(midplane if sun is None else sun)
     galaxy = _Galaxy.build(potential, populations)
     noise = _Noise(label, *_checked_noise(label_scatter, label_err))
     keep = _checked_selection(selection)
@@ -309,11 +315,12 @@ def _checked_dispersion(sigma: u.Quantity) -> float:
     return float(value)
 
 
-def _checked_sun(sun: tuple[u.Quantity, u.Quantity]) -> tuple[float, float]:
-    if not isinstance(sun, tuple | list) or len(sun) != 2:
-        raise ValueError(f"sun must be a pair (pos0, vel0), but {sun!r} was given.")
-    out = internal(sun[0], u.kpc, "pos0"), internal(sun[1], u.kpc / u.Myr, "vel0")
-    for name, value, given in zip(("pos0", "vel0"), out, sun, strict=True):
+def _checked_midplane(midplane: tuple[u.Quantity, u.Quantity] | None) -> tuple[float, float]:
+    midplane = (0 * u.kpc, 0 * KMS) if midplane is None else midplane
+    if not isinstance(midplane, tuple | list) or len(midplane) != 2:
+        raise ValueError(f"midplane must be a pair (pos0, vel0), but {midplane!r} was given.")
+    out = internal(midplane[0], u.kpc, "pos0"), internal(midplane[1], u.kpc / u.Myr, "vel0")
+    for name, value, given in zip(("pos0", "vel0"), out, midplane, strict=True):
         if value.ndim or not abs(value) < 1e6:
             raise ValueError(f"{name} must be one finite value, but {given} was given.")
     return float(out[0]), float(out[1])

@@ -5,10 +5,11 @@ import numpy as np
 
 from ..mock import MockSurvey
 from ..profile import profiles
-from ..results import DERIVED, Fit
+from ..results import DERIVED, SUN, Fit
 from ..rounding import percent, rounded
 from ..symmetry import check_thin_layer
 from ..verdict import MOST, Verdict
+from ..words import sun_of
 
 # A share from the data below which the prior says more.
 HALF = 0.5
@@ -32,13 +33,17 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
     known = None if truth is None else true_values(truth)
     verdict = fit.verdict
     wide = fit.samples is not None and verdict.widens
-    lines = [f"{'quantity':<16}{'value':>10}{'-':>9}{'+':>9}"]
+    table = fit.derived(widened=wide)
+    width = max(map(len, table["quantity"])) + 2
+    lines = [f"{'quantity':<{width}}{'value':>10}{'-':>9}{'+':>9}"]
     lines[0] += f"{'wider -':>9}{'wider +':>9}" if wide else ""
     lines[0] += f"  {'unit':<14}{'from data':>10}" + (f"{'truth':>10}" if known else "")
-    for row in fit.derived(widened=wide):
+    for row in table:
         if not np.isfinite(row["median"]):
             reach = float(fit.model.reach(fit.params))
-            lines.append(f"{row['quantity']:<16}beyond the model, which ends at {reach:.2f} kpc")
+            lines.append(
+                f"{row['quantity']:<{width}}beyond the model, which ends at {reach:.2f} kpc"
+            )
             continue
         unit = str(row["unit"]).replace("solMass", "Msun")
         middle, low, high = float(row["median"]), float(row["p16"]), float(row["p84"])
@@ -48,7 +53,7 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
         if known:
             values.append(known[row["quantity"]].to_value(row["unit"]))
         texts = [rounded(x, 0.5 * (high - low)) for x in values]
-        line = f"{row['quantity']:<16}{texts[0]:>10}"
+        line = f"{row['quantity']:<{width}}{texts[0]:>10}"
         line += "".join(f"{text:>9}" for text in texts[1 : 5 if wide else 3])
         line += f"  {unit:<14}{percent(row['from_data']):>10}"
         lines.append(line + (f"{texts[-1]:>10}" if known else ""))
@@ -89,6 +94,7 @@ def describe(fit: Fit) -> str:
         f"{fit.data['label'].size} pixels, {fit.optimizer.iter_num} steps to the optimum, "
         f"chi^2 per pixel {fit.chi2_per_pixel:.2f}.",
         f"Frame of z and v_z: {fit.frame}.",
+        *_sun(fit),
     ]
     if fit.model.form:
         lines.insert(1, f"Density: {fit.model.form}.")
@@ -99,6 +105,27 @@ def describe(fit: Fit) -> str:
     lines += _unresolved(fit)
     lines += _from_prior(fit)
     return "\n".join(lines)
+
+
+def _sun(fit: Fit) -> list[str]:
+    """Where the Sun is, in a sentence on the signs, and what of the frame could not be read."""
+    sun, lines = sun_of(fit.frame), []
+    if sun.unread:
+        lines.append(f"The frame is kept as words: {sun.unread}.")
+    rows = {row["quantity"]: row for row in fit.derived()}
+    if (row := rows.get(SUN[0])) is not None:
+        z = row["median"]
+        lines.append(
+            f"The Sun is {abs(z):.0f} pc {'above' if z > 0 else 'below'} the fitted midplane: its "
+            "height in the frame, z_sun, minus pos0."
+        )
+    if (row := rows.get(SUN[1])) is not None:
+        v = row["median"]
+        lines.append(
+            f"It moves {'up' if v > 0 else 'down'} at {abs(v):.1f} km/s: its v_z in the frame "
+            "minus vel0."
+        )
+    return lines
 
 
 def _from_prior(fit: Fit) -> list[str]:
