@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .arguments import choice, whole_number
-from .models.linear import linearise
+from .models.linear import Linear, linearise
 from .models.pixels import VELOCITY, read_map, require_x64
 from .results import Fit
 
@@ -109,8 +109,15 @@ def check_goodness(
     missing = [n for n in ("pos", "vel", "label", "label_err") if n not in fit.data]
     if missing:
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
+    found = linearise(fit.model, fit.params, fit.bounds, read_map(fit.data))
+    return goodness_of(fit, found, n_rings, n_angles, shape)
+
+
+def goodness_of(
+    fit: Fit, found: Linear, n_rings: int = 10, n_angles: int = 12, shape: str = "constant"
+) -> Goodness:
+    """`check_goodness` of a fit that was taken to first order already."""
     data = read_map(fit.data)
-    found = linearise(fit.model, fit.params, fit.bounds, data)
     chi, W, step = found.chi, found.W, found.step
     pos, vel = u.Quantity(data.pos, u.kpc), u.Quantity(data.vel, VELOCITY)
     orbits = fit.model.compute_action_angle(pos, vel, fit.params)

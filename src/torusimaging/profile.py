@@ -10,7 +10,7 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from .arguments import shown, truth
-from .literature import MARKS
+from .literature import MARKS, RadialTerm, check_radial
 from .models.base import ACCELERATION, G, OrbitModel
 from .models.pixels import require_x64
 from .models.samples import Samples, of_draws, percentiles, share_from_data
@@ -36,6 +36,7 @@ def profiles(
     fit: Fit | tuple[OrbitModel, Sequence[dict]],
     z: u.Quantity | None = None,
     literature: bool = True,
+    radial: RadialTerm | None = None,
 ) -> QTable:
     r"""a_z, rho and Sigma at heights above the midplane: median, 68 % and 95 % intervals.
 
@@ -46,6 +47,8 @@ def profiles(
     z : length, shape (n,) or a scalar (a table of one row), heights above the midplane of each
         draw, pos - pos0, of either sign; default: 61 from 0 to the smallest reach of the draws
     literature : whether ``meta["literature"]`` compares with the values of `oti.literature`
+    radial : the radial term of Poisson's equation, `oti.literature.RadialTerm()`, to be added to
+        rho and Sigma with its own error; default: none, the one-dimensional equation
 
     Returns
     -------
@@ -83,6 +86,8 @@ def profiles(
     every = np.concatenate([heights, extra])
     values = _evaluate(model, stacked, every, reaches)
     shares = _shares(fit, values, every)
+    if radial is not None:
+        _add_radial(values, every, check_radial(radial))
 
     table = RoundedTable({"z": heights * u.kpc})
     levels = {name: percentiles(columns, list(LEVELS.values())) for name, columns in values.items()}
@@ -96,6 +101,7 @@ def profiles(
         "draws": len(draws),
         "reach": float(reaches.min()),
         "units": {name: str(QUANTITIES[name][1]) for name in values},
+        "radial": "left out" if radial is None else str(radial),
     }
     if literature:
         found = [_beside(m, levels, heights.size + i) for i, m in enumerate(marks)]
@@ -197,6 +203,13 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
     }
 
 
+def _add_radial(values: dict[str, NDArray], z: NDArray, radial: RadialTerm) -> None:
+    """The radial term in rho and Sigma, one value a draw."""
+    term = radial.draws(len(values["rho"]))[:, None]
+    values["rho"] = values["rho"] + term
+    values["Sigma"] = values["Sigma"] + 2e3 * np.abs(z) * term
+
+
 def _shares(fit, values: dict[str, NDArray], z: NDArray) -> dict[str, NDArray]:
     """What the data removed of the prior's variance of each quantity, where a fit can tell."""
     if not isinstance(fit, Fit) or fit.samples is None or fit.prior_draws is None:
@@ -218,6 +231,7 @@ def _beside(mark, levels: dict[str, NDArray], column: int) -> dict:
         "height": f"{mark.height:g} kpc",
         "unit": str(mark.unit),
         "source": f"{mark.name} (arXiv:{mark.arxiv})",
+        "contains": mark.contains,
         "value": mark.value,
         "plus": mark.plus,
         "minus": mark.minus,

@@ -17,6 +17,7 @@ from . import storage
 from .arguments import check_detrend, check_options, choice, shown, whole_number
 from .distributions import mean_and_sd
 from .inference.optimize import OptimizeResult, OptimizeState
+from .literature import RadialTerm, check_radial
 from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.pixels import (
@@ -230,7 +231,7 @@ class Fit:
                 table[name] = [getattr(self.state, name)[n] for n in names]
         return table
 
-    def derived(self, widened: bool = False) -> RoundedTable:
+    def derived(self, widened: bool = False, radial: RadialTerm | None = None) -> RoundedTable:
         """Centre, frequency, rho(0) and Sigma(1.1 kpc) with units: median, 16 and 84 percentile.
 
         All draws count; before sampling the median is the optimum, and the percentiles are NaN.
@@ -245,6 +246,10 @@ class Fit:
 
         Where the frame tells where the Sun is, two rows follow: its height above the midplane and
         its velocity away from it, both positive towards positive pos.
+
+        With `radial`, `oti.literature.RadialTerm()`, two rows follow that add the radial term of
+        Poisson's equation with its own error to rho(0) and Sigma(1.1 kpc), as most published values
+        have it.
 
         With `widened` the columns ``p16_wide`` and ``p84_wide`` follow, with errors as large as the
         checks of the fit say that they are (see `torusimaging.judge`).
@@ -269,6 +274,17 @@ class Fit:
             columns["unit"].append(unit)
             middle = np.append(middle, at - middle[k])
             low, high = np.append(low, at - high[k]), np.append(high, at - low[k])
+        if radial is not None:
+            term = check_radial(radial).draws(len(values))
+            for name, thickness in (("rho(0)", 1.0), ("Sigma(1.1 kpc)", 2200.0)):
+                k = list(DERIVED).index(name)
+                rows.append(k)
+                columns["quantity"].append(f"{name} + radial")
+                columns["unit"].append(columns["unit"][k])
+                ends = _interval((values[:, k] + thickness * term)[:, None])[:, 0]
+                low, middle, high = (
+                    np.append(x, e) for x, e in zip((low, middle, high), ends, strict=True)
+                )
         columns |= {"median": middle, "p16": low, "p84": high, "from_data": share[rows]}
         if widened:
             factor, shift = (

@@ -31,7 +31,7 @@ from scipy import stats
 
 from .consistency import check_consistency
 from .distributions import pulls
-from .goodness import RARE, Goodness, check_goodness
+from .goodness import RARE, Goodness, goodness_of
 from .models.fourier import FourierModel
 from .models.gradient import doubts
 from .models.linear import Linear, linearise
@@ -180,13 +180,13 @@ class _Case:
     @cached_property
     def goodness(self) -> Goodness | None:
         try:
-            return None if self.linear is None else check_goodness(self.fit)
+            return None if self.linear is None else goodness_of(self.fit, self.linear)
         except ValueError:
             return None
 
     @cached_property
     def sides(self) -> Sides | None:
-        return None if self.linear is None else compare_sides(*self.arguments)
+        return None if self.linear is None else compare_sides(*self.arguments, self.linear)
 
     @cached_property
     def factor(self) -> float:
@@ -472,7 +472,7 @@ def _rings(case: _Case) -> Iterator[Finding]:
 
 
 def _layer(case: _Case) -> Iterator[Finding]:
-    layer = None if case.linear is None else add_layer(*case.arguments)
+    layer = None if case.linear is None else add_layer(*case.arguments, case.linear)
     if layer is not None and layer.mass > NOTABLE * layer.mass_sd:
         mass, sd = layer.mass / 1e6, layer.mass_sd / 1e6
         yield Finding(

@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
                 jax.config.update("jax_enable_x64", True)
                 matplotlib.use("Agg")
                 from . import commands
+                from .cache import keep_programs
+
+                keep_programs()
 
                 code = getattr(commands, options.command)(options, progress) or 0
                 sys.stdout.flush()

@@ -25,6 +25,11 @@ def _check_sampling(options) -> None:
             raise ValueError(f"--{name} must be at least {least}, but {value} was given.")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2^63, but {options.seed} was given.")
+    from ..report.folder import check_formats
+
+    check_formats(options.format.split(","))
+    if not 20 <= options.dpi <= 2000:
+        raise ValueError(f"--dpi must be from 20 to 2000, but {options.dpi:g} was given.")
     if getattr(options, "frame", None) is not None and not options.frame.isprintable():
         raise ValueError("--frame must be readable text.")
 
@@ -68,7 +73,7 @@ def demo(options, progress) -> int:
         progress.stage("finding the optimum (compiles first)")
         fit = fit_map(binned, frame, options.model, **_form(options))
         fit = _draw(fit, options, progress, None)
-        return _report(fit, progress, folder, binned, survey)
+        return _report(fit, options, progress, folder, binned, survey)
 
 
 def fit(options, progress) -> int:
@@ -102,7 +107,7 @@ def fit(options, progress) -> int:
             raise
         with _resumable(path, folder):
             fit = _draw(fit, options, progress, _checkpoint_of(path))
-            code = _report(fit, progress, folder, binned, None)
+            code = _report(fit, options, progress, folder, binned, None)
         _clean(path, folder)
     return code
 
@@ -138,7 +143,7 @@ def sample(options, progress) -> int:
     with in_use(folder):
         with _resumable(path, folder):
             fit = _draw(fit, options, progress, _checkpoint_of(path), options.resume)
-            code = _report(fit, progress, folder, fit.binned, None)
+            code = _report(fit, options, progress, folder, fit.binned, None)
         _clean(path, folder)
     return code
 
@@ -227,14 +232,25 @@ def _draw(fit, options, progress, checkpoint: Path | None, resume=False):
     )
 
 
-def _report(fit, progress, folder, binned, survey) -> int:
+def _report(fit, options, progress, folder, binned, survey) -> int:
     from .. import report
+    from ..literature import RadialTerm
 
     progress.stage("tables")
+    radial = RadialTerm() if options.radial else None
     files = report.write_report(
-        fit, folder, binned, fit.start, survey, lambda name: progress.stage(f"figure {name}")
+        fit,
+        folder,
+        binned,
+        fit.start,
+        survey,
+        lambda name: progress.stage(f"figure {name}"),
+        formats=options.format.split(","),
+        dpi=options.dpi,
+        all_figures=options.all_figures,
+        radial=radial,
     )
-    text = report.text_report(fit, survey)
+    text = report.text_report(fit, survey, radial=radial)
     progress.finish()
     if "n_saturated" in binned and binned["n_saturated"]:
         print(f"{binned['n_saturated']} saturated pixels were left out.")

@@ -71,9 +71,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="draws by importance sampling in place of NUTS: seconds, and as good where the "
         "verdict finds them reliable",
     )
+    figures = argparse.ArgumentParser(add_help=False)
+    drawing = figures.add_argument_group("figures and table")
+    drawing.add_argument(
+        "--format", default="png", help="of the figures: png, pdf, svg, or several (default: png)"
+    )
+    drawing.add_argument("--dpi", type=float, default=110, help="their resolution (default: 110)")
+    drawing.add_argument(
+        "--all-figures", action="store_true", help="the model's functions and its start, too"
+    )
+    drawing.add_argument(
+        "--radial",
+        action="store_true",
+        help="rho and Sigma also with the radial term of Poisson's equation, by Oort's constants "
+        "(Bovy 2017), as most published values have it",
+    )
     demo = commands.add_parser(
         "demo",
-        parents=[common, kind, fitting],
+        parents=[common, kind, fitting, figures],
         help="simulate a survey, fit it, compare with the truth",
         description="Draw stars of an exact steady state as a survey would see them, bin them, "
         "fit them, and print the result beside the truth.",
@@ -85,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser(
         "fit",
-        parents=[common, kind, maps, fitting],
+        parents=[common, kind, maps, fitting, figures],
         help="fit a binned map",
         description="Fit a CSV file with one row for each pixel: columns z_kpc, vz_kms, a label "
         "and its error (such as mgfe, mgfe_err), perhaps count and saturated (rows other than 0 "
@@ -104,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser(
         "sample",
-        parents=[every],
+        parents=[every, figures],
         help="sample a fit with NUTS, or go on with a run that was stopped",
         description="Draw from the posterior of a fit on file. Finished blocks of draws are kept "
         "in a folder beside the file, so that a run that was stopped or killed goes on with "

@@ -76,7 +76,13 @@ class ThinLayer(NamedTuple):
     density: float
 
 
-def compare_sides(model, params: dict, bounds: dict | tuple | None, data: Map) -> Sides | None:
+def compare_sides(
+    model,
+    params: dict,
+    bounds: dict | tuple | None,
+    data: Map,
+    found: Linear | None = None,
+) -> Sides | None:
     """A score test of the two sides' difference; None for a model that has two sides already.
 
     The change rho exp(eta) above and rho exp(-eta) below, with eta straight between heights even
@@ -92,7 +98,7 @@ def compare_sides(model, params: dict, bounds: dict | tuple | None, data: Map) -
     foliation = model.foliation(model.floats(params))
     if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
         return None
-    found = linearise(model, params, bounds, data)
+    found = linearise(model, params, bounds, data) if found is None else found
     reach = float(model.reach(params))
     core = CORE * reach
     x = np.linspace(0.0, np.arcsinh(reach / core), HEIGHTS + 1)
@@ -122,7 +128,13 @@ def compare_sides(model, params: dict, bounds: dict | tuple | None, data: Map) -
     )
 
 
-def add_layer(model, params: dict, bounds: dict | tuple | None, data: Map) -> ThinLayer | None:
+def add_layer(
+    model,
+    params: dict,
+    bounds: dict | tuple | None,
+    data: Map,
+    found: Linear | None = None,
+) -> ThinLayer | None:
     """A layer without thickness beside the fitted density; None where that has two sides.
 
     Its surface density M has a flat prior; all parameters are free besides, with theirs.  The
@@ -133,7 +145,7 @@ def add_layer(model, params: dict, bounds: dict | tuple | None, data: Map) -> Th
     foliation = model.foliation(model.floats(params))
     if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
         return None
-    found = linearise(model, params, bounds, data)
+    found = linearise(model, params, bounds, data) if found is None else found
     T = _whitened(_layer_column(model, params, pad(data))[:, None], data)
     information, score = _schur(found, T)
     if not information[0, 0] > 0:

@@ -8,14 +8,14 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..arguments import real_number
+from ..arguments import real_number, whole_number
 from ..data.missing import stands_out
 from ..models.base import OrbitModel
 from ..models.pixels import as_dictionary
 from ..units import label_unit
 from .checks import check_params
 from .pixels import Pixels
-from .style import COUNT_MAP, LABEL_MAP, RESIDUAL_MAP, label_unit_text
+from .style import COUNT_MAP, LABEL_MAP, RESIDUAL_MAP, label_text, label_unit_text
 
 PANEL = (3.5, 3.4)  # inches
 
@@ -29,6 +29,7 @@ def plot_data_models_residual(
     vlim_residual: float | None = None,
     residual_normalization=None,
     usys: Any = None,
+    contours: int = 7,
 ) -> tuple[Figure, NDArray]:
     """Draw a map, the model of it and the residual, data - model, side by side.
 
@@ -45,6 +46,7 @@ def plot_data_models_residual(
     residual_normalization : array of the map's shape that divides the residual, as label_err
     usys : unit system (gala's, or a tuple of units with a length and a time or speed) of the axes;
         default: kpc and km/s
+    contours : number of the model's contours over the data and the model, which are orbits; 0: none
 
     Pixels without a finite label are blank in the panels of data and residual; the model is drawn
     in every pixel given.  Returns the figure and its axes, shape (3,) or, with `params_init`, (4,).
@@ -76,6 +78,7 @@ def plot_data_models_residual(
         residual = pixels.smooth(residual, smooth_residual)
         title_residual = rf"residual, smoothed ($\sigma$ = {smooth_residual:g} pixels)"
 
+    contours = whole_number(contours, "contours", 0, 100)
     fig, axes = _panels(pixels, 2 + len(models))
     style = {"cmap": LABEL_MAP, "norm": _label_norm(label)}
     mesh = pixels.draw(axes[0], label, **style)
@@ -83,6 +86,11 @@ def plot_data_models_residual(
     for ax, (title, values) in zip(axes[1:-1], models.items(), strict=True):
         pixels.draw(ax, values, **style)
         ax.set_title(title)
+    if contours and pixels.cell is not None:
+        # The contours are orbits: the method in one picture.
+        last = list(models.values())[-1]
+        for ax in (axes[0], axes[-2]):
+            pixels.contour(ax, last, np.nanpercentile(last, np.linspace(4, 92, contours)))
     fig.colorbar(
         mesh, ax=list(axes[:-1]), label=_label_text(binned_data), extend="both", **_bar(axes.size)
     )
@@ -170,4 +178,6 @@ def _symmetric(residual: NDArray[np.float64]) -> float:
 
 
 def _label_text(data: dict) -> str:
-    return f"mean {data.get('name', 'label')}{label_unit_text(label_unit(data['label']))}"
+    return (
+        f"mean {label_text(data.get('name', 'label'))}{label_unit_text(label_unit(data['label']))}"
+    )

@@ -125,6 +125,17 @@ class Pixels:
             )
         return drawn
 
+    def contour(self, ax: Axes, values: NDArray[np.float64], levels: NDArray) -> None:
+        """Draw lines of equal flat values, where the pixels lie on a grid."""
+        if self.pos_edges is None or self.vel_edges is None:
+            return
+        centres = [(e[1:] + e[:-1]) / 2 for e in (self.vel_edges, self.pos_edges)]
+        levels = np.unique(levels[np.isfinite(levels)])
+        grid = np.ma.masked_invalid(self.grid(values))
+        # A label that is the same everywhere, or a row of pixels, has no contour.
+        if levels.size > 1 and min(grid.shape) > 1:
+            ax.contour(*centres, grid, levels=levels, colors="k", linewidths=0.7, alpha=0.8)
+
     def axis_labels(self) -> tuple[str, str]:
         """Texts of the vel and pos axes."""
         pos, vel = map(unit_text, self.units)

@@ -52,7 +52,7 @@ def plot_profiles(
         one-dimensional Poisson equation as the table's own; a function of the height, or several,
         whose values' unit says what they are; or a table with z and some of a_z, rho and Sigma
     others : ``{name: table}``, further profiles in colours of their own
-    name : what to call `table` in the legend; default: its model's class
+    name : what to call `table` in the legend; default: "this fit"
     R : Galactocentric radius (length) of another package's potential, named in the legend;
         default: the R0 that the table's frame states, or else 8.275 kpc
 
@@ -60,7 +60,7 @@ def plot_profiles(
     these columns or a finite value, for a truth that is none of these, and for an `R` that is not
     one positive length in the potential's range.
     """
-    own = name or str(getattr(table, "meta", {}).get("model", "median"))
+    own = name or "this fit"
     # Two fits of one kind of model must not share a name.
     others = dictionary(others, "others")
     tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in others.items()}
@@ -90,6 +90,9 @@ def plot_profiles(
         for ax, name in zip(axes[0], names, strict=True):
             marked = [line for line in ax.containers if line.get_label()]
             if marked and name != "a_z":
+                # Room for the names above the curves.
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + (0.18 if name.startswith("rho") else 0.0) * (high - low))
                 ax.legend(handles=marked, **clear)
     return fig, axes[0]
 
@@ -152,7 +155,7 @@ def _draw_marks(ax: Axes, name: str, low: float, high: float) -> list[float]:
             capsize=2,
             color="k",
             mfc="w",
-            label=mark.name,
+            label=f"{mark.name}, {mark.contains}",
             zorder=5,
         )
         tops.append(mark.value + mark.plus)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,18 +12,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .. import plot
-from ..arguments import shown
+from ..arguments import real_number, shown
+from ..literature import RadialTerm
 from ..mock import MockSurvey
 from ..models.pixels import as_dictionary
 from ..models.samples import SampleState
+from ..plot.style import own_style
 from ..profile import profiles
 from ..reading import as_path
 from ..results import Fit
+from ..words import sun_of
 from ..writing import begun, folder_beside
+from .captions import captions_of
 from .tables import text_report
 
 DPI = 110
 STARS_SHOWN = 50_000
+FORMATS = ("png", "pdf", "svg")
 
 
 def write_report(
@@ -33,12 +38,23 @@ def write_report(
     start: dict | None = None,
     truth: MockSurvey | None = None,
     progress: Callable[[str], None] = lambda name: None,
+    *,
+    formats: Sequence[str] = ("png",),
+    dpi: float = DPI,
+    all_figures: bool = False,
+    radial: RadialTerm | None = None,
 ) -> list[Path]:
     """Write ``fit.nc``, ``table.txt``, ``table.ecsv`` and the figures of a fit to `folder`.
 
     `binned` is the map (a grid, or one row a pixel), `start` the parameters before the fit,
-    `truth` the mock the map was made of.  Everything is written beside the folder first and moved
-    in when complete, so that a failure leaves nothing half-written.  Returns the files.
+    `truth` the mock the map was made of, `formats` some of "png", "pdf" and "svg", `dpi` the
+    resolution.  With `all_figures` the model's functions and its start are drawn, too; with
+    `radial` (`literature.RadialTerm`) densities are given with the radial term of Poisson's
+    equation as well.  ``captions.txt`` says what each figure shows.
+
+    Figures have a style of their own where Matplotlib's settings are not changed.  Everything is
+    written beside the folder first and moved in when complete, so that a failure leaves nothing
+    half-written.  Returns the files.
 
     Raises ``ValueError`` for what is no fit, map or folder, and ``OSError`` where the folder
     cannot be made or written.
@@ -50,16 +66,32 @@ def write_report(
         raise ValueError(
             f"the binned map must have {', '.join(missing)} (given: {', '.join(map(str, binned))})."
         )
-    with filled_folder(folder) as (work, files):
+    formats = check_formats(formats)
+    dpi = real_number(dpi, "dpi", "a number from 20 to 2000", lambda x: 20 <= x <= 2000)
+    with filled_folder(folder) as (work, files), own_style():
         fit.save(work / "fit.nc")
-        (work / "table.txt").write_text(text_report(fit, truth, everything=True) + "\n")
-        fit.derived(widened=fit.samples is not None).write(work / "table.ecsv")
-        for name, draw in _figures(fit, binned, start, truth).items():
+        text = text_report(fit, truth, everything=True, radial=radial)
+        (work / "table.txt").write_text(text + "\n")
+        fit.derived(widened=fit.samples is not None, radial=radial).write(work / "table.ecsv")
+        figures = _figures(fit, binned, start if all_figures else None, truth, radial, all_figures)
+        for name, draw in figures.items():
             progress(name)
             figure = draw()
-            figure.savefig(work / f"{name}.png", dpi=DPI)
+            for ending in formats:
+                figure.savefig(work / f"{name}.{ending}", dpi=dpi)
             plt.close(figure)
+        (work / "captions.txt").write_text(captions_of(list(figures)))
     return files
+
+
+def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """The endings of figures' files; a ``ValueError`` for others."""
+    given = (formats,) if isinstance(formats, str) else tuple(formats)
+    unknown = [x for x in given if x not in FORMATS]
+    if not given or unknown:
+        text = shown(unknown[0]) if unknown else "none"
+        raise ValueError(f"format must be some of {', '.join(FORMATS)}, but {text} was given.")
+    return tuple(dict.fromkeys(given))
 
 
 @contextmanager
@@ -114,7 +146,14 @@ def prepare_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
-def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | None) -> dict:
+def _figures(
+    fit: Fit,
+    binned: dict,
+    start: dict | None,
+    truth: MockSurvey | None,
+    radial: RadialTerm | None,
+    everything: bool,
+) -> dict:
     """Functions that draw each figure, by file name."""
     residual = {"vlim_residual": 5, "residual_normalization": binned["label_err"]}
     out = {}
@@ -127,7 +166,8 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
     out["model"] = lambda: _titled(
         plot.plot_data_models_residual(binned, fit.model, fit.params, **residual), "best fit"
     )
-    out["splines"] = lambda: plot.plot_spline_functions(fit.model, fit.params)[0]
+    if everything:
+        out["splines"] = lambda: plot.plot_spline_functions(fit.model, fit.params)[0]
     out["acceleration-density"] = lambda: plot.plot_acceleration_density(
         fit.model,
         fit.params,
@@ -138,7 +178,12 @@ def _figures(fit: Fit, binned: dict, start: dict | None, truth: MockSurvey | Non
     if fit.samples is not None:
         out["corner"] = lambda: fit.plot_corner()[0]
         out["posterior-predictive"] = lambda: fit.plot_posterior_predictive()[0]
-        out["profiles"] = lambda: plot.plot_profiles(profiles(fit), literature=True, truth=truth)[0]
+        # Values of the real Galaxy stand beside a map of which the Sun's place is known.
+        real = truth is None and sun_of(fit.frame).z is not None
+        name = "this fit" if radial is None else "this fit, with the radial term"
+        out["profiles"] = lambda: plot.plot_profiles(
+            profiles(fit, radial=radial), literature=real, truth=truth, name=name
+        )[0]
     if isinstance(fit.state, SampleState):
         out["trace"] = lambda: fit.plot_trace()[0]
     if truth is not None:

@@ -3,6 +3,7 @@
 import astropy.units as u
 import numpy as np
 
+from ..literature import RadialTerm
 from ..mock import MockSurvey
 from ..profile import profiles
 from ..results import DERIVED, SUN, Fit
@@ -15,25 +16,31 @@ from ..words import sun_of
 HALF = 0.5
 
 
-def text_report(fit: Fit, truth: MockSurvey | None = None, everything: bool = False) -> str:
+def text_report(
+    fit: Fit,
+    truth: MockSurvey | None = None,
+    everything: bool = False,
+    radial: RadialTerm | None = None,
+) -> str:
     """The table, how the fit went, and the verdict; with `everything` all that is to doubt."""
-    parts = [text_table(fit, truth), describe(fit), fit.verdict.text]
+    parts = [text_table(fit, truth, radial), describe(fit), fit.verdict.text]
     if everything and len(fit.verdict.findings) > MOST:
         parts.append("\n".join(["All that is to doubt:", *(f"- {x}" for x in fit.problems)]))
     return "\n\n".join(parts)
 
 
-def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
+def text_table(fit: Fit, truth: MockSurvey | None = None, radial: RadialTerm | None = None) -> str:
     """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
 
     One line a quantity, rounded to its error; where the posterior is lopsided the interval is,
     too.  An error that is not known is NaN.  Where the checks of the fit say that the errors are
-    too small, wider ones stand beside them, with a line on how they are made.
+    too small, wider ones stand beside them, with a line on how they are made.  With `radial` there
+    are rows with the radial term of Poisson's equation (see `Fit.derived`).
     """
     known = None if truth is None else true_values(truth)
     verdict = fit.verdict
     wide = fit.samples is not None and verdict.widens
-    table = fit.derived(widened=wide)
+    table = fit.derived(widened=wide, radial=radial)
     width = max(map(len, table["quantity"])) + 2
     lines = [f"{'quantity':<{width}}{'value':>10}{'-':>9}{'+':>9}"]
     lines[0] += f"{'wider -':>9}{'wider +':>9}" if wide else ""
@@ -51,7 +58,8 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
         if wide:
             values += [middle - float(row["p16_wide"]), float(row["p84_wide"]) - middle]
         if known:
-            values.append(known[row["quantity"]].to_value(row["unit"]))
+            true = known.get(row["quantity"])
+            values.append(np.nan if true is None else true.to_value(row["unit"]))
         texts = [rounded(x, 0.5 * (high - low)) for x in values]
         line = f"{row['quantity']:<{width}}{texts[0]:>10}"
         line += "".join(f"{text:>9}" for text in texts[1 : 5 if wide else 3])
@@ -59,6 +67,8 @@ def text_table(fit: Fit, truth: MockSurvey | None = None) -> str:
         lines.append(line + (f"{texts[-1]:>10}" if known else ""))
     if wide:
         lines.append(_widening(verdict))
+    if radial is not None:
+        lines.append(f"+ radial: with the radial term of Poisson's equation, by {radial}.")
     return "\n".join(line.rstrip() for line in lines)
 
 
