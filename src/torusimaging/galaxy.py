@@ -154,7 +154,7 @@ def compare_actions(
         raise ValueError(f"method must be 'vertical' or 'agama', but {method!r} was given.")
     table = model.compute_action_angle(pos * u.kpc, vel * VELOCITY, params)
     # The reference's table must not stretch to stars that the model does not reach.
-    inside = np.where(np.asarray(table["flag"]) == 0, 0.0, np.nan)
+    inside = np.where(np.isfinite(table["J"].value), 0.0, np.nan)
     q, p = pos - float(params["pos0"]) + inside, vel - float(params["vel0"])
     reference, name, notes, radius = _reference(potential, q, p, R, method)
     for key, unit in UNITS.items():

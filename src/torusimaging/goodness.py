@@ -121,7 +121,7 @@ def goodness_of(
     chi, W, step = found.chi, found.W, found.step
     pos, vel = u.Quantity(data.pos, u.kpc), u.Quantity(data.vel, VELOCITY)
     orbits = fit.model.compute_action_angle(pos, vel, fit.params)
-    inside = np.asarray(orbits["flag"]) == 0
+    inside = np.isfinite(orbits["J"].value)
     n = int(inside.sum())
     if n == 0:
         raise ValueError(f"fit must have pixels inside its model, but none of {inside.size} is.")

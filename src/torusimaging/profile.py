@@ -109,6 +109,16 @@ def profiles(
     return table
 
 
+def on_grid(fit: Fit, z: u.Quantity | None = None) -> tuple[NDArray, dict[str, NDArray], dict]:
+    """Heights (kpc), the quantities of every draw, shape (draws, heights), and their units."""
+    stacked = stack(fit.draws(len(fit.samples or ())))
+    reaches = of_draws(_reach, fit.model, stacked)
+    heights = np.linspace(0.0, reaches.min() * (1 - 1e-9), 41) if z is None else None
+    heights = _heights(z, reaches) if heights is None else heights
+    values = _evaluate(fit.model, stacked, heights, reaches)
+    return heights, values, {name: str(QUANTITIES[name][1]) for name in values}
+
+
 def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
     """(model, all draws, what the table's meta says of them)."""
     if isinstance(fit, Fit):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
+from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
@@ -40,7 +41,7 @@ from .models.samples import (
     share_from_data,
 )
 from .rounding import RoundedTable
-from .units import label_unit
+from .units import internal, label_unit
 from .words import sun_of
 
 if TYPE_CHECKING:
@@ -335,6 +336,83 @@ class Fit:
 
         return plot_posterior_predictive(self, draws, seed)
 
+    def actions(
+        self,
+        pos: u.Quantity,
+        vel: u.Quantity,
+        pos_err: u.Quantity | None = None,
+        vel_err: u.Quantity | None = None,
+        *,
+        draws: int = 100,
+        seed: int = 0,
+    ) -> QTable:
+        """J, theta and Omega of stars with errors from the posterior and from those of pos and vel.
+
+        Parameters
+        ----------
+        pos, vel : quantities (length, speed), shape (n,)
+        pos_err, vel_err : their errors, which are taken as normal and independent; None: exact
+        draws : so many draws of the parameters, evenly spaced, each with places of its own
+        seed : of the places
+
+        Returns what the optimum's ``compute_action_angle`` does, with J_err, theta_err and
+        Omega_err: sds over the draws for which a star is on an orbit of the model (of angles the
+        circular sd, Mardia & Jupp 2000, section 2.3), NaN where fewer than half of them are.
+
+        Raises ``ValueError`` before sampling, for errors that are negative or of another number of
+        stars, and fewer than two draws; `UnitError` for missing or wrong units.
+        """
+        if self.samples is None:
+            raise ValueError("the fit has no draws: call laplace() or sample() first.")
+        draws, seed = whole_number(draws, "draws", 2), whole_number(seed, "seed", 0)
+        table = self.model.compute_action_angle(pos, vel, self.params)
+        given = np.atleast_1d(u.Quantity(pos)), np.atleast_1d(u.Quantity(vel))
+        pos, vel = (u.Quantity(x) for x in np.broadcast_arrays(*given, subok=True))
+        errors = (
+            _star_errors(pos_err, u.kpc, "pos_err", pos.shape),
+            _star_errors(vel_err, VELOCITY, "vel_err", pos.shape),
+        )
+        rng = np.random.default_rng(seed)
+        moments = _StarMoments(table)
+        picks = np.unique(np.linspace(0, len(self.samples) - 1, draws).round().astype(int))
+        for i in picks:
+            places = [
+                x if e is None else x + e * rng.normal(size=x.shape)
+                for x, e in zip((pos, vel), errors, strict=True)
+            ]
+            moments.add(self.model.compute_action_angle(*places, self.samples[int(i)]))
+        return moments.errors(len(picks))
+
+    def to_dataframe(self) -> Any:
+        """The draws as a pandas DataFrame: parameters and derived quantities, one row a draw.
+
+        Columns of derived quantities bear their unit in brackets.  Raises ``ValueError`` before
+        sampling and ``ImportError`` without pandas.
+        """
+        if self.samples is None:
+            raise ValueError("the fit has no draws: call laplace() or sample() first.")
+        import pandas as pd
+
+        columns = dict(zip(self.samples.names, self.samples.draws.T, strict=True))
+        units = {name: str(unit) for name, (*_, unit) in DERIVED.items()}
+        columns |= {f"{name} [{units[name]}]": x for name, x in derive(self).items()}
+        return pd.DataFrame(columns)
+
+    def to_arviz(self, z: u.Quantity | None = None) -> Any:
+        """The fit as an xarray DataTree that ArviZ reads, with all that follows from the draws.
+
+        Beside the groups of the result file (posterior, sample_stats, observed_data and
+        constant_data) the group ``derived`` holds the derived quantities of each draw, shape
+        (chain, draw), and a_z, rho and Sigma at the heights `z` above the midplane (length,
+        default: 41 to the end of the model), shape (chain, draw, z).  Raises ``ValueError`` before
+        sampling and for heights as `profiles` does.
+        """
+        if self.samples is None or self.state is None:
+            raise ValueError("the fit has no draws: call laplace() or sample() first.")
+        from .profile import on_grid
+
+        return storage.tree_with_derived(self, derive(self), *on_grid(self, z))
+
     def profiles(self, z: u.Quantity | None = None) -> RoundedTable:
         """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
         from .profile import profiles
@@ -370,6 +448,50 @@ class Fit:
         """
         require_x64(self.model)
         return storage.write(self, path)
+
+
+def _star_errors(errors, unit: u.UnitBase, name: str, shape: tuple) -> u.Quantity | None:
+    """Errors of the stars' places, of their shape."""
+    if errors is None:
+        return None
+    values = internal(errors, unit, name)
+    if values.shape not in ((), shape):
+        raise ValueError(f"{name} must have the stars' shape {shape}, but has {values.shape}.")
+    if not np.all(values >= 0):
+        raise ValueError(f"{name} must be at least 0 and finite for all stars, but is not.")
+    return np.broadcast_to(values, shape) * unit
+
+
+class _StarMoments:
+    """Sums over draws of stars' actions, angles and frequencies, about those of the optimum."""
+
+    def __init__(self, table: QTable):
+        self.table = table
+        self.number = np.zeros(len(table))
+        self.sums = {name: np.zeros((2, len(table))) for name in ("J", "Omega", "theta")}
+
+    def add(self, draw: QTable) -> None:
+        """Count a draw's table."""
+        there = np.isfinite(draw["J"].value) & np.isfinite(self.table["J"].value)
+        self.number += there
+        for name, sums in self.sums.items():
+            off = np.where(there, draw[name].value - self.table[name].value, 0.0)
+            pair = (np.cos(off) * there, np.sin(off)) if name == "theta" else (off, off**2)
+            sums += pair
+
+    def errors(self, draws: int) -> QTable:
+        """The table with the sds."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            known = np.where(self.number >= draws / 2, 1.0, np.nan)
+            for name, sums in self.sums.items():
+                first, second = sums / self.number
+                if name == "theta":
+                    length = np.minimum(np.hypot(first, second), 1.0)
+                    sd = np.sqrt(-2 * np.log(length))
+                else:
+                    sd = np.sqrt(np.maximum(second - first**2, 0.0))
+                self.table[f"{name}_err"] = sd * known * self.table[name].unit
+        return self.table
 
 
 def widths(priors: dict, data: dict) -> dict[str, float]:

@@ -173,6 +173,21 @@ def _to_tree(fit) -> xr.DataTree:
     return xr.DataTree.from_dict(groups)
 
 
+def tree_with_derived(fit, derived: dict, z: np.ndarray, values: dict, units: dict) -> xr.DataTree:
+    """The tree of a sampled fit with a group of what follows from its draws."""
+    tree = _to_tree(fit)
+    chains = getattr(fit.state, "num_chains", 1)
+    columns = {
+        name: (("chain", "draw"), np.reshape(x, (chains, -1))) for name, x in derived.items()
+    }
+    for name, x in values.items():
+        shape = (chains, -1, z.size)
+        columns[name] = (("chain", "draw", "z"), np.reshape(x, shape), {"units": units[name]})
+    found = xr.Dataset(columns, coords={"z": ("z", z, {"units": "kpc"})})
+    tree["derived"] = xr.DataTree(found)
+    return tree
+
+
 def _integers(tree: dict) -> dict:
     """JSON keys that are whole numbers back to the orders they were."""
     return {

@@ -216,7 +216,7 @@ class _Case:
         """sd for residuals that are alike within blocks over that for independent ones."""
         data = self.fit.data
         orbits = self.fit.model.compute_action_angle(data["pos"], data["vel"], self.fit.params)
-        inside = np.asarray(orbits["flag"]) == 0
+        inside = np.isfinite(orbits["J"].value)
         rank = stats.rankdata(orbits["J"].value[inside], method="ordinal") - 1
         rings = min(RINGS, max(1, inside.sum() // (SECTORS * LEAST)))
         sector = (orbits["theta"].value[inside] / (2 * np.pi) * SECTORS).astype(int)

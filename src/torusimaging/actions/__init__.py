@@ -2,12 +2,13 @@
 
 from .fourier import OrbitTable, last_radius, orbits, tabulate
 from .potential import potential_orbits
-from .tables import BEYOND, INSIDE, NOT_FINITE, Orbits
+from .tables import BEYOND, INSIDE, NOT_FINITE, OUTWARD, Orbits
 
 __all__ = [
     "BEYOND",
     "INSIDE",
     "NOT_FINITE",
+    "OUTWARD",
     "OrbitTable",
     "Orbits",
     "last_radius",

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-INSIDE, BEYOND, NOT_FINITE = 0, 1, 2
+# Of a star: inside the model; beyond its last orbit; not finite; on an orbit that turns beyond the
+# data, so that its action rests on the prior's density.
+INSIDE, BEYOND, NOT_FINITE, OUTWARD = 0, 1, 2, 3
 
 
 class Orbits(NamedTuple):

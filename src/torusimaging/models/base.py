@@ -83,9 +83,10 @@ class OrbitModel(Inference):
         """Action, angle, frequency and period of stars, from the contours alone.
 
         Returns a `QTable` with J (kpc^2/Myr), theta (rad, in [0, 2 pi), 0 at pos0 moving up),
-        Omega (rad/Myr), T (Myr) and flag: 0 inside the model, 1 beyond its last orbit, 2 input
-        not finite.  Flagged stars are NaN; ``meta["n_outside"]`` and ``meta["n_not_finite"]``
-        count them.
+        Omega (rad/Myr), T (Myr) and flag: 0 inside the data, 1 beyond the model's last orbit, 2
+        input not finite, 3 on an orbit that turns beyond the data: its values are there, but rest
+        on the prior's density.  Stars of flag 1 and 2 are NaN; ``meta["n_outside"]``,
+        ``meta["n_not_finite"]`` and ``meta["n_outward"]`` count those of 1, 2 and 3.
         """
         require_x64()
         p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
@@ -106,6 +107,7 @@ class OrbitModel(Inference):
         table["flag"] = columns[-1]
         table.meta["n_outside"] = int(np.sum(columns[-1] == actions.BEYOND))
         table.meta["n_not_finite"] = int(np.sum(columns[-1] == actions.NOT_FINITE))
+        table.meta["n_outward"] = int(np.sum(columns[-1] == actions.OUTWARD))
         return table
 
 

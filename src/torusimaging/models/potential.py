@@ -329,7 +329,11 @@ class TorusImaging1DPotential(OrbitModel):
         """Action-angle variables at plain positions and velocities, shape (n,)."""
         orbits = self.foliation(params)
         orbits = eqx.tree_at(lambda f: f.grid, orbits, self.fine)
-        return actions.potential_orbits(orbits, pos, vel)
+        found = actions.potential_orbits(orbits, pos, vel)
+        sides = [orbits.above] if orbits.below is None else [orbits.above, orbits.below]
+        last = jnp.min(jnp.stack([side.potential(self.height) for side in sides]))
+        outward = (found.flag == actions.INSIDE) & (orbits.speed(pos, vel) > jnp.sqrt(2 * last))
+        return found._replace(flag=jnp.where(outward, actions.OUTWARD, found.flag))
 
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..actions import OUTWARD
 from ..arguments import shown, texts
 from ..models.pixels import as_dictionary
 from ..units import internal
-from .style import BLUE, LABEL_MAP, ORANGE, POINT_SIZE
+from .style import BLUE, GREY, LABEL_MAP, ORANGE, POINT_SIZE
 
 KINDS = {
     "J": ("$J$", u.kpc * u.km / u.s, "kpc km/s"),
@@ -35,8 +36,9 @@ def plot_actions(
     reference : table or dictionary with the same entries, one value a star, with units
     names : the panels, of "J" (kpc km/s), "theta" (rad), "Omega" (rad/Gyr) and "T" (Myr)
 
-    Stars that are NaN in either are left out.  More than 5000 stars are drawn as a density with
-    logarithmic colours.  Returns the figure and its axes, shape (len(names),).
+    Stars that are NaN in either are left out, axes end at the 99th percentile, and stars of flag 3
+    in `table`, whose orbits turn beyond the data, are grey.  More than 5000 stars are drawn as a
+    density with logarithmic colours.  Returns the figure and its axes, shape (len(names),).
 
     Raises ``ValueError`` for unknown or missing names, unequal numbers of stars and no star left,
     and `UnitError` for entries without a unit.
@@ -48,7 +50,7 @@ def plot_actions(
         )
     pairs = [_pair(table, reference, n) for n in names]
     n_panels = len(names)
-    many = any(ours.size > MANY for ours, _ in pairs)
+    many = any(ours.size > MANY for ours, *_ in pairs)
     fig, axes = plt.subplots(
         1,
         n_panels,
@@ -56,13 +58,13 @@ def plot_actions(
         squeeze=False,
         layout="constrained",
     )
-    for ax, name, (ours, other) in zip(axes[0], names, pairs, strict=True):
-        _draw(fig, ax, name, ours, other)
+    for ax, name, (ours, other, outward) in zip(axes[0], names, pairs, strict=True):
+        _draw(fig, ax, name, ours, other, outward)
     return fig, axes[0]
 
 
-def _pair(table: Any, reference: Any, name: str) -> tuple[NDArray, NDArray]:
-    """The finite values of both, in the panel's unit."""
+def _pair(table: Any, reference: Any, name: str) -> tuple[NDArray, NDArray, NDArray]:
+    """The finite values of both, in the panel's unit, and which rest on the prior's density."""
     columns = []
     for source, text in ((table, "table"), (reference, "reference")):
         keys = list(as_dictionary(source, text))
@@ -84,11 +86,16 @@ def _pair(table: Any, reference: Any, name: str) -> tuple[NDArray, NDArray]:
         raise ValueError(f"none of {ours.size} stars has a finite {name} in table and reference.")
     if name == "theta":
         ours, other = ours % (2 * np.pi), other % (2 * np.pi)
-    return ours[good], other[good]
+    flag = np.ravel(table["flag"]) if "flag" in list(as_dictionary(table, "table")) else None
+    outward = np.zeros(ours.size, bool) if flag is None else np.asarray(flag) == OUTWARD
+    return ours[good], other[good], outward[good]
 
 
-def _draw(fig: Figure, ax: Axes, name: str, ours: NDArray, other: NDArray) -> None:
-    low, high = min(ours.min(), other.min()), max(ours.max(), other.max())
+def _draw(
+    fig: Figure, ax: Axes, name: str, ours: NDArray, other: NDArray, outward: NDArray
+) -> None:
+    # A few stars far out would press all others into a corner.
+    low, high = (np.percentile(np.concatenate([ours, other]), k) for k in (0, 99))
     margin = 0.03 * (high - low) if high > low else 1.0
     limits = (low - margin, high + margin)
     if name == "theta":
@@ -97,6 +104,18 @@ def _draw(fig: Figure, ax: Axes, name: str, ours: NDArray, other: NDArray) -> No
         texts = ["0", r"$\pi/2$", r"$\pi$", r"$3\pi/2$", r"$2\pi$"]
         ax.set_xticks(ticks, texts)
         ax.set_yticks(ticks, texts)
+    if outward.any():
+        ax.scatter(
+            other[outward],
+            ours[outward],
+            s=POINT_SIZE,
+            lw=0,
+            color=GREY,
+            rasterized=True,
+            label="turns beyond the data",
+            zorder=1,
+        )
+        ours, other = ours[~outward], other[~outward]
     if ours.size > MANY:
         drawn = ax.hexbin(
             other,

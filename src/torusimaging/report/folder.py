@@ -46,11 +46,12 @@ def write_report(
 ) -> list[Path]:
     """Write ``fit.nc``, ``table.txt``, ``table.ecsv`` and the figures of a fit to `folder`.
 
-    `binned` is the map (a grid, or one row a pixel), `start` the parameters before the fit,
-    `truth` the mock the map was made of, `formats` some of "png", "pdf" and "svg", `dpi` the
-    resolution.  With `all_figures` the model's functions and its start are drawn, too; with
-    `radial` (`literature.RadialTerm`) densities are given with the radial term of Poisson's
-    equation as well.  ``captions.txt`` says what each figure shows.
+    A fit with draws has an ``arviz.nc`` as well (see `Fit.to_arviz`).  `binned` is the map (a grid,
+    or one row a pixel), `start` the parameters before the fit, `truth` the mock the map was made
+    of, `formats` some of "png", "pdf" and "svg", `dpi` the resolution.  With `all_figures` the
+    model's functions and its start are drawn, too; with `radial` (`literature.RadialTerm`)
+    densities are given with the radial term of Poisson's equation as well.  ``captions.txt`` says
+    what each figure shows.
 
     Figures have a style of their own where Matplotlib's settings are not changed.  Everything is
     written beside the folder first and moved in when complete, so that a failure leaves nothing
@@ -73,6 +74,8 @@ def write_report(
         text = text_report(fit, truth, everything=True, radial=radial)
         (work / "table.txt").write_text(text + "\n")
         fit.derived(widened=fit.samples is not None, radial=radial).write(work / "table.ecsv")
+        if fit.samples is not None:
+            fit.to_arviz().to_netcdf(work / "arviz.nc", engine="h5netcdf")
         figures = _figures(fit, binned, start if all_figures else None, truth, radial, all_figures)
         for name, draw in figures.items():
             progress(name)
