@@ -146,12 +146,12 @@ def goodness_of(
     waves = np.stack([f(m * theta) for m in (1, 2) for f in (np.cos, np.sin)], axis=1)
     radial = np.ones(n) if shape == "constant" else r / r.max()
     terms, joint = _angle_terms(chi - W @ step, W, waves * (radial / err)[:, None])
-    found = float(stats.chi2.sf(chi2, n - n_effective)), largest
+    chances = float(stats.chi2.sf(chi2, n - n_effective)), largest
     # Sidak: 1 - (1 - p)^n, without the loss of digits at small p.
-    found += (float(-np.expm1(n * np.log1p(-single))),)
+    chances += (float(-np.expm1(n * np.log1p(-single))),)
     bins = _by_ring(r, chi, W, n_rings), _by_angle(theta, chi, W, n_angles)
     totals = int(inside.size - n), chi2, n_effective, n - n_effective
-    return Goodness(pixels, *totals, *found, *bins, terms, joint, shape)
+    return Goodness(pixels, *totals, *chances, *bins, terms, joint, shape)
 
 
 def _by_ring(r: NDArray, chi: NDArray, W: NDArray, n: int) -> QTable:

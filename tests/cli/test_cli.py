@@ -55,7 +55,7 @@ def test_fit_writes_everything(map_file, tmp_path, capsys, monkeypatch, open_ter
     text = capsys.readouterr().out
     assert "Sigma(1.1 kpc)" in text and "test frame" in text and "15 saturated" in text
     names = {p.name for p in out.iterdir()}
-    assert {"fit.nc", "table.txt", "table.ecsv", "model.png", "splines.png"} <= names
+    assert {"fit.nc", "table.txt", "table.ecsv", "model.png", "captions.txt", "arviz.nc"} <= names
     assert {"corner.png", "posterior-predictive.png", "profiles.png", "trace.png"} <= names
     fit = oti.load(out / "fit.nc")
     assert len(fit.samples) == 60 and fit.frame == "test frame"
@@ -101,7 +101,7 @@ def test_draws_survive_a_stop_while_the_report_is_written(map_file, tmp_path, ca
     out = tmp_path / "result"
     arguments = ["fit", str(map_file), "--model", "spline", "--out", str(out), *FAST]
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

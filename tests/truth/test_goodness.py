@@ -48,7 +48,7 @@ def refit(fit, label):
 
 def theta_of(fit):
     orbits = fit.model.compute_action_angle(fit.data["pos"], fit.data["vel"], fit.params)
-    return np.nan_to_num(orbits["theta"].value), orbits["flag"] == 0
+    return np.nan_to_num(orbits["theta"].value), np.isfinite(orbits["J"].value)
 
 
 def naive(g):

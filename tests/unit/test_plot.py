@@ -324,7 +324,8 @@ def test_many_stars_are_a_density():
     fig, axes = plot.plot_actions(ours, ours, names=("J",))
     hexagons = axes[0].collections[0]
     assert isinstance(hexagons, PolyCollection)
-    assert hexagons.get_array().sum() == 6000
+    # Axes end at the 99th percentile.
+    assert 0.985 * 6000 <= hexagons.get_array().sum() <= 6000
     assert bar_labels(fig, axes) == ["number of stars"]
 
 

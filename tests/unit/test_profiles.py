@@ -222,9 +222,9 @@ def test_figure(model):
     assert axes[1].get_ylabel() == r"$\rho$ [M$_\odot$ pc$^{-3}$]"
     np.testing.assert_allclose(axes[0].lines[1].get_ydata(), table["a_z_median"].value)
     texts = [t.get_text() for t in axes[0].get_legend().get_texts()]
-    assert texts == ["TorusImaging1D", "with dark", "truth"]
+    assert texts == ["this fit", "with dark", "truth"]
     marks = [t.get_text() for t in axes[2].get_legend().get_texts()]
-    assert marks == ["Horta+24", "Bovy & Rix 13"]
+    assert marks == ["Horta+24, with a radial term", "Bovy & Rix 13, with a radial term"]
     dashed = [line for line in axes[2].lines if line.get_linestyle() == "--"]
     z = dashed[0].get_xdata()
     expected = truth.surface_density(np.abs(z)) * 1e-6
