@@ -22,8 +22,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import astropy.units as u
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ from scipy import stats
 
 from .consistency import check_consistency
 from .distributions import pulls
+from .foliation import PotentialFoliation
 from .goodness import RARE, Goodness, goodness_of
 from .models.fourier import FourierModel
 from .models.gradient import doubts
@@ -50,6 +53,7 @@ from .results import (
     widths,
 )
 from .rounding import percent
+from .symmetry import pixel_height
 from .words import doubt_of_label
 
 WORDS = ("trust", "trust with care", "do not quote")
@@ -483,6 +487,25 @@ def _layer(case: _Case) -> Iterator[Finding]:
         )
 
 
+def _coarse(case: _Case) -> Iterator[Finding]:
+    """Pixels higher than the layer that the fit finds do not show its shape at the plane."""
+    foliation = case.fit.model.foliation(case.fit.params)
+    if not isinstance(foliation, PotentialFoliation):
+        return
+    height = np.linspace(0.0, float(case.fit.model.reach(case.fit.params)), 400)
+    density = np.asarray(foliation.above.density(jnp.asarray(height)))
+    below = np.flatnonzero(density < density[0] / 2)
+    pixel = pixel_height(case.fit).to_value(u.kpc)
+    if below.size and pixel > height[below[0]]:
+        yield Finding(
+            CARE,
+            f"Pixels are {1e3 * pixel:.0f} pc high, and the fitted density falls by half within "
+            f"{1e3 * height[below[0]]:.0f} pc: its shape at the plane, and rho(0), rest on the "
+            "prior.",
+            "make lower pixels.",
+        )
+
+
 def _prior_share(case: _Case) -> Iterator[Finding]:
     if case.fit.samples is None:
         return
@@ -557,6 +580,7 @@ CHECKS = (
     _two_sides,
     _rings,
     _layer,
+    _coarse,
     _prior_share,
     _limits,
     _consistency,

@@ -88,6 +88,16 @@ def test_one_side_of_the_plane(fit, binned):
     assert not any("few pixels" in text for text in fit.problems)
 
 
+def test_pixels_higher_than_the_layer():
+    """In rows of 400 pc the shape at the plane is the prior's, and it is said."""
+    survey = oti.mock.draw_stars(50_000, seed=3)
+    rows = {"pos": np.linspace(-1.2, 1.2, 7) * u.kpc, "vel": BINS["vel"]}
+    coarse = oti.data.get_binned_label(
+        survey.pos, survey.vel, survey.label, rows, label_err=survey.label_err
+    )
+    assert any("Pixels are 400 pc high" in text for text in oti.fit_map(coarse).problems)
+
+
 def test_words_of_the_sampler(fit):
     sampled = fit.sample(num_warmup=20, num_steps=20, num_chains=2)
     text = sampled.verdict.text
