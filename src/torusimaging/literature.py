@@ -49,6 +49,9 @@ class Mark:
         return UNITS[self.quantity]
 
 
+# The Sun's height above the midplane (pc) by counts of stars: Bennett & Bovy 2019
+# (arXiv:1809.03507).
+SUN_HEIGHT, SUN_HEIGHT_ERR = 20.8, 0.3
 RADIAL = "with a radial term"
 CENSUS = "counted mass and dark matter"
 MARKS = (

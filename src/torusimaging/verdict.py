@@ -35,6 +35,7 @@ from .consistency import check_consistency
 from .distributions import pulls
 from .foliation import PotentialFoliation
 from .goodness import RARE, Goodness, goodness_of
+from .literature import SUN_HEIGHT, SUN_HEIGHT_ERR
 from .models.fourier import FourierModel
 from .models.gradient import doubts
 from .models.linear import Linear, linearise
@@ -54,7 +55,7 @@ from .results import (
 )
 from .rounding import percent
 from .symmetry import pixel_height
-from .words import doubt_of_label
+from .words import doubt_of_label, sun_of
 
 WORDS = ("trust", "trust with care", "do not quote")
 CARE, NO = 1, 2
@@ -89,6 +90,8 @@ HALF = 0.5
 ONE_SIDE, FEW_THERE = 0.1, 0.2
 # The share of draws at a limit, and how near that is, in units of the width between the limits.
 AT_LIMIT, NEAR = 0.05, 1e-3
+# Distance (pc) from the Sun's height by other methods from which it is worth a word.
+ELSEWHERE = 15.0
 # Differences of two frequencies of a spline model's orbits.
 INCONSISTENT = 0.05
 
@@ -378,6 +381,25 @@ def _one_sided(case: _Case) -> Iterator[Finding]:
         )
 
 
+def _the_sun(case: _Case) -> Iterator[Finding]:
+    """Where the frame tells where the Sun is, its height above the fitted plane can be checked."""
+    z = sun_of(case.fit.frame).z
+    error = np.hypot(case.errors[0] * case.factors["pos0"], case.shifts["pos0"])
+    if z is None or not np.isfinite(error):
+        return
+    height = z - 1e3 * float(case.fit.params["pos0"])
+    off = abs(height - SUN_HEIGHT)
+    if off > ELSEWHERE and off > MOVED * np.hypot(error, SUN_HEIGHT_ERR):
+        side = "above" if height > 0 else "below"
+        yield Finding(
+            CARE,
+            f"The fit has the Sun {abs(height):.0f} pc {side} the midplane, and counts of stars "
+            f"have it {SUN_HEIGHT:g} pc above: stars that are not in a steady state, a frame of "
+            "another sign, or a plane that is not that of the stars' numbers.",
+            "do not quote pos0 without that.",
+        )
+
+
 def _scatter(case: _Case) -> Iterator[Finding]:
     chi2, n = case.fit.chi2_per_pixel, case.fit.data["label"].size
     if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / n)):
@@ -574,6 +596,7 @@ CHECKS = (
     _data,
     _priors,
     _one_sided,
+    _the_sun,
     _scatter,
     _radial_gradient,
     _angle,

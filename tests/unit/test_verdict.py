@@ -98,6 +98,13 @@ def test_pixels_higher_than_the_layer():
     assert any("Pixels are 400 pc high" in text for text in oti.fit_map(coarse).problems)
 
 
+def test_the_sun_elsewhere(fit):
+    """This midplane is the frame's own, and so a frame with the Sun 60 pc below it is odd."""
+    assert not [x for x in replace(fit, frame="z_sun = 20.8 pc").verdict.findings]
+    odd = replace(fit, frame="z_sun = -60 pc").verdict
+    assert odd.level == 1 and "pc below the midplane" in odd.text
+
+
 def test_words_of_the_sampler(fit):
     sampled = fit.sample(num_warmup=20, num_steps=20, num_chains=2)
     text = sampled.verdict.text

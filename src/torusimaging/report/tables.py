@@ -1,5 +1,7 @@
 """The short table of a fit."""
 
+import textwrap
+
 import astropy.units as u
 import numpy as np
 
@@ -14,6 +16,7 @@ from ..words import sun_of
 
 # A share from the data below which the prior says more.
 HALF = 0.5
+WIDTH = 100  # characters of a line
 
 
 def text_report(
@@ -26,7 +29,17 @@ def text_report(
     parts = [text_table(fit, truth, radial), describe(fit), fit.verdict.text]
     if everything and len(fit.verdict.findings) > MOST:
         parts.append("\n".join(["All that is to doubt:", *(f"- {x}" for x in fit.problems)]))
-    return "\n\n".join(parts)
+    return "\n\n".join(map(_wrapped, parts))
+
+
+def _wrapped(text: str) -> str:
+    """Sentences broken at the width of the table; tables and short lines as they are."""
+    lines = []
+    for line in text.split("\n"):
+        indent = "  " if line.startswith(("- ", "  ")) else ""
+        whole = len(line) <= WIDTH or "   " in line.strip()
+        lines += [line] if whole else textwrap.wrap(line, WIDTH, subsequent_indent=indent)
+    return "\n".join(lines)
 
 
 def text_table(fit: Fit, truth: MockSurvey | None = None, radial: RadialTerm | None = None) -> str:
