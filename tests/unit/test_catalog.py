@@ -702,3 +702,28 @@ def test_mocks_are_the_same_for_a_seed(tmp_path):
         oti.mock.write_apogee(tmp_path, 10)
     with pytest.raises(ValueError, match="contamination must lie"):
         oti.mock.write_apogee(tmp_path, 300, contamination=2)
+
+
+def test_a_published_window_follows_the_frame(tmp_path):
+    """Within 1 kpc of R0, whatever R0 is; a window of one's own stays."""
+    (tmp_path / "stars.csv").write_text("ra,dec\n1,2\n")
+    tree = {
+        "files": [str(tmp_path / "stars.csv")],
+        "label": {"name": "mg_fe"},
+        "selection": {"preset": "tutorial"},
+        "frame": {
+            "R0": "8.122 kpc",
+            "z_sun": "20.8 pc",
+            "v_sun": ["12.9 km/s", "245.6 km/s", "7.78 km/s"],
+        },
+    }
+    low, high = catalog.read_config(tree).selection.R
+    assert (low.value, high.value) == pytest.approx((7.122, 9.122))
+    own = tree | {"selection": {"preset": "tutorial", "R": ["7 kpc", "9 kpc"]}}
+    assert [x.value for x in catalog.read_config(own).selection.R] == [7, 9]
+    published = {k: v for k, v in tree.items() if k != "frame"} | {"frame": {"preset": "tutorial"}}
+    assert [x.value for x in catalog.read_config(published).selection.R] == pytest.approx(
+        [7.3, 9.3]
+    )
+    with pytest.raises(ValueError, match="label.detrend must be 'R_g' or 'none'"):
+        catalog.read_config(tree | {"label": {"name": "mg_fe", "detrend": "R"}})

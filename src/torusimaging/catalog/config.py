@@ -209,6 +209,7 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
             raise UnitError(f"units.{column} is {unit!r}, which is no unit.") from None
+    frame = _frame(sections, preset)
     return Config(
         preset=preset,
         files=tuple(_path(folder, f, f"files[{k}]") for k, f in enumerate(top["files"])),
@@ -217,8 +218,8 @@ def _build(sections: dict, folder: Path, name: str, tree: Mapping) -> Config:
         detrend=_detrend(label.get("detrend", "none")),
         units=sections.get("units", {}),
         flags=_flags(sections, preset, chosen[0]),
-        frame=_frame(sections, preset),
-        selection=_selection(sections, preset),
+        frame=frame,
+        selection=_selection(sections, preset, frame),
         bins=_bins(sections.get("bins", {})),
         output=_path(folder, top.get("output", "oti-bin"), "output"),
         tree=tree,
@@ -340,12 +341,16 @@ def _value(where: str, value, kind):
     return value
 
 
-def _selection(sections: dict, preset: Preset) -> Selection:
+def _selection(sections: dict, preset: Preset, frame: Frame) -> Selection:
     entries = dict(sections.get("selection", {}))
     name = entries.pop("preset", preset.selection)
     base = _choice("selection.preset", name, SELECTIONS)
     kinds = SCHEMA["selection"]
     values = {k: _value(f"selection.{k}", v, kinds[k]) for k, v in entries.items()}
+    if base.R is not None and "R" not in values and name in FRAMES:
+        # A published window is about the Sun: it goes along with another R0.
+        shift = frame.R0 - FRAMES[name].R0
+        values["R"] = tuple(x + shift for x in base.R)
     changes = {new: values.pop(old) for old, new in CURVE.items() if old in values}
     if "ranges" in sections:
         values["ranges"] = dict(base.ranges) | {

@@ -12,7 +12,7 @@ from ..arguments import whole_number
 from ..models.pixels import VELOCITY, places_of
 from ..results import Fit
 from .checks import check_draws
-from .style import BLUE, GREY, ORANGE, label_unit_text
+from .style import BLUE, GREY, ORANGE, label_text, label_unit_text
 
 STRIP = 0.15  # fraction of the pixels in the strip along an axis
 STRIP_BINS = 25
@@ -64,7 +64,9 @@ def plot_posterior_predictive(fit: Fit, draws: int = 100, seed: int = 0) -> tupl
         _draw_strip(above, below, *columns)
         above.sharex(below)
         above.tick_params(labelbottom=False)
-        above.set(ylabel=f"mean label{label_unit_text(fit.label_unit)}")
+        above.set(
+            ylabel=f"mean {label_text(fit.label_name or 'label')}{label_unit_text(fit.label_unit)}"
+        )
         above.set_title(title % width, fontsize="medium")
         below.set(xlabel=label, ylabel="minus the median")
     panels["z"].legend(frameon=False, fontsize="small", loc="upper center")
