@@ -175,20 +175,23 @@ class _Case:
     def __init__(self, fit: Fit):
         self.fit = fit
         self.arguments = fit.model, fit.params, fit.bounds, read_map(fit.data)
+        self.unchecked = ""
 
     @cached_property
     def linear(self) -> Linear | None:
-        """The posterior to first order; None away from an optimum, of which other checks speak."""
+        """The posterior to first order; None where there is none, which `unchecked` says."""
         try:
             return linearise(*self.arguments)
-        except ValueError:
+        except ValueError as error:
+            self.unchecked = str(error)
             return None
 
     @cached_property
     def goodness(self) -> Goodness | None:
         try:
             return None if self.linear is None else goodness_of(self.fit, self.linear)
-        except ValueError:
+        except ValueError as error:
+            self.unchecked = str(error)
             return None
 
     @cached_property
@@ -309,6 +312,15 @@ def _sampler(case: _Case) -> Iterator[Finding]:
         )
     if not np.min(state.e_bfmi) > ENERGY:
         yield Finding(CARE, "E-BFMI is not above 0.3: the tails are explored poorly.", more)
+
+
+def _checkable(case: _Case) -> Iterator[Finding]:
+    if case.goodness is None:
+        yield Finding(
+            CARE,
+            f"The residuals could not be checked: {case.unchecked}",
+            "fit anew from another start, or with fewer knots.",
+        )
 
 
 def _units(case: _Case) -> Iterator[Finding]:
@@ -591,6 +603,7 @@ def _consistency(case: _Case) -> Iterator[Finding]:
 
 CHECKS = (
     _optimum,
+    _checkable,
     _units,
     _sampler,
     _data,

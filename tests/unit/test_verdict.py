@@ -121,6 +121,13 @@ def test_words_of_the_sampler(fit):
         assert not words or words in found[0].text
 
 
+def test_what_cannot_be_checked_is_said(fit):
+    """Away from the optimum there is no first order to judge the residuals by."""
+    moved = fit.params | {"pos0": fit.params["pos0"] + 0.05}
+    odd = replace(fit, params=moved)
+    assert any("could not be checked: fit must be at its optimum" in x for x in odd.problems)
+
+
 def test_at_most_three_reasons(fit):
     verdict = oti.Verdict(
         tuple(oti.Finding(1, f"Fault {k}.", "mend it.") for k in range(5)), {}, {}

@@ -42,7 +42,6 @@ OWN = {
     "ytick.direction": "in",
     "xtick.top": True,
     "ytick.right": True,
-    "savefig.bbox": "tight",
     "pdf.fonttype": 42,
 }
 
