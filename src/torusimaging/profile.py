@@ -30,6 +30,7 @@ N_HEIGHTS = 61
 # A spline model's density at the centre is the slope of one segment: its mean within 50 pc tells
 # more, as in `Fit.derived`.
 CENTRE = 0.05
+MARKED = np.array([CENTRE if mark.height == 0 else mark.height for mark in MARKS])
 
 
 def profiles(
@@ -80,10 +81,9 @@ def profiles(
         )
     reaches = of_draws(_reach, model, stacked)
     heights = _heights(z, reaches)
-    # The published values' heights ride along behind the table's own.
-    marks = MARKS if literature else ()
-    extra = [CENTRE if mark.height == 0 else mark.height for mark in marks]
-    every = np.concatenate([heights, extra])
+    # The published values' heights ride along behind the table's own, also where they are not
+    # asked for: one program serves both.
+    every = np.concatenate([heights, MARKED])
     values = _evaluate(model, stacked, every, reaches)
     shares = _shares(fit, values, every)
     if radial is not None:
@@ -104,7 +104,7 @@ def profiles(
         "radial": "left out" if radial is None else str(radial),
     }
     if literature:
-        found = [_beside(m, levels, heights.size + i) for i, m in enumerate(marks)]
+        found = [_beside(m, levels, heights.size + i) for i, m in enumerate(MARKS)]
         table.meta["literature"] = found
     return table
 
@@ -113,9 +113,9 @@ def on_grid(fit: Fit, z: u.Quantity | None = None) -> tuple[NDArray, dict[str, N
     """Heights (kpc), the quantities of every draw, shape (draws, heights), and their units."""
     stacked = stack(fit.draws(len(fit.samples or ())))
     reaches = of_draws(_reach, fit.model, stacked)
-    heights = np.linspace(0.0, reaches.min() * (1 - 1e-9), 41) if z is None else None
-    heights = _heights(z, reaches) if heights is None else heights
-    values = _evaluate(fit.model, stacked, heights, reaches)
+    heights = _heights(z, reaches)
+    values = _evaluate(fit.model, stacked, np.concatenate([heights, MARKED]), reaches)
+    values = {name: rows[:, : heights.size] for name, rows in values.items()}
     return heights, values, {name: str(QUANTITIES[name][1]) for name in values}
 
 

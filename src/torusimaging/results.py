@@ -404,7 +404,7 @@ class Fit:
         Beside the groups of the result file (posterior, sample_stats, observed_data and
         constant_data) the group ``derived`` holds the derived quantities of each draw, shape
         (chain, draw), and a_z, rho and Sigma at the heights `z` above the midplane (length,
-        default: 41 to the end of the model), shape (chain, draw, z).  Raises ``ValueError`` before
+        default: 61 to the end of the model), shape (chain, draw, z).  Raises ``ValueError`` before
         sampling and for heights as `profiles` does.
         """
         if self.samples is None or self.state is None:

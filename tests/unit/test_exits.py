@@ -42,7 +42,7 @@ def test_a_tree_for_arviz(fit, tmp_path):
     tree.to_netcdf(tmp_path / "tree.nc", engine="h5netcdf")
     with xr.open_datatree(tmp_path / "tree.nc", engine="h5netcdf") as back:
         found = back["derived"].to_dataset()
-    assert found["a_z"].shape == (1, 300, 41) and found["rho(0)"].shape == (1, 300)
+    assert found["a_z"].shape == (1, 300, 61) and found["rho(0)"].shape == (1, 300)
     table = oti.profiles(fit, found["z"].values * u.kpc)
     np.testing.assert_allclose(
         np.median(found["Sigma"].values[0], axis=0), table["Sigma_median"].value, rtol=1e-6
