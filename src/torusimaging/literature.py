@@ -20,7 +20,7 @@ import numpy as np
 from astropy.table import QTable
 from numpy.typing import NDArray
 
-from .arguments import shown
+from .arguments import real_number, shown
 from .units import internal
 
 UNITS = {"rho": u.Msun / u.pc**3, "Sigma": u.Msun / u.pc**2}
@@ -86,16 +86,17 @@ class RadialTerm:
     ----------
     A, B : Oort's constants (speed / length); default: Bovy 2017 (arXiv:1610.07610), who finds
         15.3 +- 0.4 and -11.9 +- 0.4 km/s/kpc from Gaia's first catalogue
-    A_err, B_err : their errors, taken as independent
+    A_err, B_err, correlation : their errors, and the correlation of these
 
     Raises `UnitError` for missing or wrong units and ``ValueError`` for values that are not one
-    finite number and for negative errors.
+    finite number, negative errors and a correlation beyond +-1.
     """
 
     A: u.Quantity = 15.3 * OORT
     B: u.Quantity = -11.9 * OORT
     A_err: u.Quantity = 0.4 * OORT
     B_err: u.Quantity = 0.4 * OORT
+    correlation: float = 0.0
 
     def __post_init__(self):
         for name in ("A", "B", "A_err", "B_err"):
@@ -103,15 +104,25 @@ class RadialTerm:
             if value.ndim or not np.isfinite(value) or (name.endswith("err") and value < 0):
                 wanted = "one finite value" + " of at least 0" * name.endswith("err")
                 raise ValueError(f"{name} must be {wanted}, but {getattr(self, name)} was given.")
+        real_number(self.correlation, "correlation", "from -1 to 1", lambda x: -1 <= x <= 1)
 
     @classmethod
     def of_curve(
         cls, R: u.Quantity, v_c: u.Quantity, slope: u.Quantity, slope_err: u.Quantity
     ) -> "RadialTerm":
-        """The term of a rotation curve of speed `v_c` and slope dv_c / dR at the radius `R`."""
-        omega, half = (v_c / R).to(OORT), (slope / 2).to(OORT)
-        error = (slope_err / 2).to(OORT)
-        return cls(omega / 2 - half, -omega / 2 - half, error, error)
+        """The term of a rotation curve of speed `v_c` and slope dv_c / dR at the radius `R`.
+
+        The slope's error is that of both constants at once, A = (v_c / R - dv_c / dR) / 2 and
+        B = -(v_c / R + dv_c / dR) / 2, which are then wholly correlated.
+        """
+        speed, radius = internal(v_c, u.km / u.s, "v_c"), internal(R, u.kpc, "R")
+        half = internal(slope, OORT, "slope") / 2
+        error = internal(slope_err, OORT, "slope_err") / 2
+        if np.ndim(radius) or not 0 < radius < np.inf:
+            raise ValueError(f"R must be one positive radius, but {R} was given.")
+        omega = speed / radius
+        A, B = omega / 2 - half, -omega / 2 - half
+        return cls(A * OORT, B * OORT, error * OORT, error * OORT, 1.0)
 
     @property
     def density(self) -> u.Quantity:
@@ -122,9 +133,11 @@ class RadialTerm:
     def draws(self, n: int, seed: int = 0) -> NDArray:
         """`n` values of delta rho (Msun/pc^3) within the constants' errors."""
         rng = np.random.default_rng(seed)
+        first, other = rng.normal(size=(2, n))
+        second = self.correlation * first + np.sqrt(1 - self.correlation**2) * other
         A, B = (
-            rng.normal(x.to_value(OORT), err.to_value(OORT), n)
-            for x, err in ((self.A, self.A_err), (self.B, self.B_err))
+            x.to_value(OORT) + err.to_value(OORT) * noise
+            for x, err, noise in ((self.A, self.A_err, first), (self.B, self.B_err, second))
         )
         return (B**2 - A**2) / (2 * np.pi * GRAVITY) * 1e-9
 

@@ -11,6 +11,10 @@ VECTOR = re.compile(r"\(([^()]*)\)\s*(.*)")
 NO_LABELS = re.compile(r"(?i)log_?g(?![a-z])|t_?eff|temperature|gravity")
 
 
+# Beyond these, in pc and km/s, and where they are no numbers, they are of no star of the disc.
+FARTHEST = 1000.0
+
+
 class Sun(NamedTuple):
     """The Sun in a frame: its height (pc) and vertical velocity (km/s), each None where not stated.
 
@@ -46,8 +50,11 @@ def sun_of(frame: str) -> Sun:
             text = f"{parts[2]} {match[2]}" if match and len(parts) == 3 else ""
         try:
             values[key] = float(u.Quantity(text).to_value(unit))
+            if not abs(values[key]) < FARTHEST:
+                raise ValueError(text)
         except (TypeError, ValueError):
-            kind = "three speeds" if name == "v_sun" else f"a number in {unit}"
+            values.pop(key, None)
+            kind = "three speeds" if name == "v_sun" else f"a number below {FARTHEST:g} {unit}"
             unread.append(f"{name} = {stated[name]} is not {kind}")
     return Sun(values.get("z"), values.get("v_z"), "; ".join(unread) or None)
 

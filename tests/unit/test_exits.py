@@ -97,7 +97,11 @@ def test_the_radial_term(fit):
     )
     draws = term.draws(100_000)
     np.testing.assert_allclose(draws.mean(), term.density.value, atol=4e-6)
-    # The slope's error alone, since A and B share it: d rho = Omega d slope / (2 pi G).
+    # The slope's error alone, which A and B share: d rho = Omega d slope / (2 pi G).
+    np.testing.assert_allclose(draws.std(), 230 / 8.2 * 0.5 / (2 * np.pi * G) * 1e-9, rtol=0.01)
+    # Independent errors of the usual constants: those of 2 A dA and 2 B dB in quadrature.
+    expected = 2 * 0.4 * np.hypot(15.3, 11.9) / (2 * np.pi * G) * 1e-9
+    np.testing.assert_allclose(RadialTerm().draws(100_000).std(), expected, rtol=0.01)
     usual = RadialTerm()
     assert usual.density.value == pytest.approx(-0.00342, abs=2e-5)
     rows = {r["quantity"]: r for r in fit.derived(radial=usual)}
@@ -183,6 +187,10 @@ def test_bad_input(fit, survey):
         ("A must be one finite", lambda: RadialTerm(A=[1, 2] * OORT)),
         ("B_err must be one finite", lambda: RadialTerm(B_err=-1 * OORT)),
         ("unit", lambda: RadialTerm(A=15.3)),
+        (
+            "R must be one positive",
+            lambda: RadialTerm.of_curve(0 * u.kpc, 230 * u.km / u.s, 0 * OORT, 1 * OORT),
+        ),
         (
             "contours must be",
             lambda: oti.plot.plot_data_models_residual(

@@ -100,6 +100,12 @@ def test_stars_without_a_radius(stars):
     assert data["counts"].sum() == binned(stars)["counts"].sum()
     assert abs(data["R_g_gradient"].slope - SLOPE) < 0.01
     assert binned((survey, some, label), detrend="R_g")["counts"].sum() < data["counts"].sum()
+    # Pixels of which nothing is known are left out of a map that is detrended, and only there.
+    part = data["R_g_part"].copy()
+    part[:15] = np.nan
+    half = data | {"R_g_part": part}
+    whole, up = oti.fit_map(half), oti.fit_map(half, detrend="R_g")
+    assert up.data["pos"].min() > 0 > whole.data["pos"].min()
 
 
 def test_bad_input(stars):

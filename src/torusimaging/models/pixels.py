@@ -139,7 +139,8 @@ def _read(data: Any, kind: str, centres: bool) -> tuple[Map, np.ndarray]:
 def read_parts(data: dict) -> dict[str, np.ndarray]:
     """What the gradient in R_g adds to the labels of the pixels that `read_map` uses, if known.
 
-    Raises ``ValueError`` for parts of another length than the map, or that are no numbers.
+    Pixels of which it is not known have a part of zero.  Raises ``ValueError`` for parts of another
+    length than the map.
     """
     if any(data.get(name) is None for name in PARTS):
         return {}
@@ -148,16 +149,15 @@ def read_parts(data: dict) -> dict[str, np.ndarray]:
         values = np.ravel(plain(getattr(data[name], "value", data[name]), name))
         if values.size != good.size:
             raise ValueError(f"{name} must have {good.size} pixels, but has {values.size}.")
-        if not np.all(np.isfinite(values[good])):
-            raise ValueError(f"{name} must be a number in every pixel with a label, but is not.")
-        out[name] = values[good]
+        out[name] = np.nan_to_num(values[good], posinf=0.0, neginf=0.0)
     return out
 
 
 def without_gradient(data: dict) -> dict:
     """The map with its labels brought to one guiding radius, and errors with the gradient's.
 
-    Raises ``ValueError`` for maps that do not know the part of the gradient.
+    Pixels of which the part is not known are left without a label.  Raises ``ValueError`` for maps
+    that do not know the part of the gradient.
     """
     if any(data.get(name) is None for name in (*PARTS, "label", "label_err")):
         raise ValueError(
