@@ -75,6 +75,7 @@ def table() -> QTable:
 
 
 OORT = u.km / u.s / u.kpc
+LARGEST = 1e4  # of speeds (km/s), radii (kpc) and constants (km/s/kpc)
 GRAVITY = 4.300917e-6  # kpc (km/s)^2 / Msun
 
 
@@ -101,7 +102,7 @@ class RadialTerm:
     def __post_init__(self):
         for name in ("A", "B", "A_err", "B_err"):
             value = internal(getattr(self, name), OORT, name)
-            if value.ndim or not np.isfinite(value) or (name.endswith("err") and value < 0):
+            if value.ndim or not abs(value) < LARGEST or (name.endswith("err") and value < 0):
                 wanted = "one finite value" + " of at least 0" * name.endswith("err")
                 raise ValueError(f"{name} must be {wanted}, but {getattr(self, name)} was given.")
         real_number(self.correlation, "correlation", "from -1 to 1", lambda x: -1 <= x <= 1)
@@ -118,8 +119,9 @@ class RadialTerm:
         speed, radius = internal(v_c, u.km / u.s, "v_c"), internal(R, u.kpc, "R")
         half = internal(slope, OORT, "slope") / 2
         error = internal(slope_err, OORT, "slope_err") / 2
-        if np.ndim(radius) or not 0 < radius < np.inf:
-            raise ValueError(f"R must be one positive radius, but {R} was given.")
+        for name, value, given in (("R", radius, R), ("v_c", speed, v_c)):
+            if np.ndim(value) or not 0 < value < LARGEST:
+                raise ValueError(f"{name} must be one positive value, but {given} was given.")
         omega = speed / radius
         A, B = omega / 2 - half, -omega / 2 - half
         return cls(A * OORT, B * OORT, error * OORT, error * OORT, 1.0)

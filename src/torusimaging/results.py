@@ -15,7 +15,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from . import storage
-from .arguments import check_detrend, check_options, choice, shown, whole_number
+from .arguments import check_detrend, check_options, choice, shown, truth, whole_number
 from .distributions import mean_and_sd
 from .inference.optimize import OptimizeResult, OptimizeState
 from .literature import RadialTerm, check_radial
@@ -255,6 +255,7 @@ class Fit:
         With `widened` the columns ``p16_wide`` and ``p84_wide`` follow, with errors as large as the
         checks of the fit say that they are (see `torusimaging.judge`).
         """
+        truth(widened, "widened")
         values = np.stack(list(derive(self).values()), axis=1)
         low, middle, high = _interval(values)
         share = np.where(
@@ -299,7 +300,7 @@ class Fit:
     @property
     def _sun(self) -> list[tuple[str, str, str, float]]:
         """The Sun's rows of the table that the frame allows: name, from which row, unit, value."""
-        sun = sun_of(self.frame)
+        sun = sun_of(self.frame or "")
         rows = ((SUN[0], "pos0", "pc", sun.z), (SUN[1], "vel0", "km / s", sun.v_z))
         return [(*names, value) for *names, value in rows if value is not None]
 
@@ -365,6 +366,12 @@ class Fit:
         if self.samples is None:
             raise ValueError("the fit has no draws: call laplace() or sample() first.")
         draws, seed = whole_number(draws, "draws", 2), whole_number(seed, "seed", 0)
+        if max(np.ndim(pos), np.ndim(vel)) > 1:
+            raise ValueError(
+                f"pos and vel must be one row of stars, but have the shapes {np.shape(pos)} and "
+                f"{np.shape(vel)}."
+            )
+        draws = min(draws, len(self.samples))
         table = self.model.compute_action_angle(pos, vel, self.params)
         given = np.atleast_1d(u.Quantity(pos)), np.atleast_1d(u.Quantity(vel))
         pos, vel = (u.Quantity(x) for x in np.broadcast_arrays(*given, subok=True))
@@ -457,8 +464,10 @@ def _star_errors(errors, unit: u.UnitBase, name: str, shape: tuple) -> u.Quantit
     values = internal(errors, unit, name)
     if values.shape not in ((), shape):
         raise ValueError(f"{name} must have the stars' shape {shape}, but has {values.shape}.")
-    if not np.all(values >= 0):
-        raise ValueError(f"{name} must be at least 0 and finite for all stars, but is not.")
+    if bad := int(np.sum(~((values >= 0) & (values < np.inf)))):
+        raise ValueError(
+            f"{name} must be finite and at least 0, but is not for {bad} of {values.size} stars."
+        )
     return np.broadcast_to(values, shape) * unit
 
 
@@ -603,7 +612,7 @@ def fit_map(
     bdata = as_dictionary(bdata)
     frame = bdata.get("frame", "not stated") if frame is None else frame
     # A `catalog.Frame` writes itself in words that `sun_of` reads.
-    frame = str(frame) if hasattr(frame, "z_sun") else frame
+    frame = str(frame) if hasattr(frame, "as_dict") else frame
     if not isinstance(frame, str):
         raise ValueError(
             f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
@@ -613,8 +622,11 @@ def fit_map(
         options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
     )
     check_detrend(detrend)
+    lost = 0
     if detrend is not None:
+        before = read_map(bdata).pos.size
         bdata = without_gradient(bdata)
+        lost = before - read_map(bdata).pos.size
     pixels = read_map(bdata)
     centres = read_map(bdata, centres=True)
     data = {
@@ -637,7 +649,7 @@ def fit_map(
         result.params,
         result.state,
         frame=frame,
-        settings={} if detrend is None else {"detrend": detrend},
+        settings={} if detrend is None else {"detrend": detrend, "pixels without R_g": lost},
         label_unit=label_unit(bdata["label"]),
         label_name=str(bdata.get("name", "")),
     )

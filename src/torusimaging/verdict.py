@@ -119,11 +119,13 @@ class Verdict:
         scattered more than its errors allow or the label depends on the angle
     shifts : quantity to how far it moves, in the unit of `Fit.derived`, with two different sides;
         added to the error in quadrature
+    note : what limits the verdict, to be read after its word
     """
 
     findings: tuple[Finding, ...]
     factors: dict[str, float]
     shifts: dict[str, float]
+    note: str = ""
 
     @property
     def level(self) -> int:
@@ -138,7 +140,7 @@ class Verdict:
     @property
     def text(self) -> str:
         """The verdict and at most three reasons."""
-        lines = [f"Verdict: {self.word}."]
+        lines = [f"Verdict: {self.word}{self.note}."]
         for finding in self.findings[:MOST]:
             lines.append(f"- {finding.text}")
             if finding.advice:
@@ -166,7 +168,8 @@ def judge(fit: Fit) -> Verdict:
     case = _Case(fit)
     findings = [finding for check in CHECKS for finding in check(case)]
     findings.sort(key=lambda finding: -finding.level)
-    return Verdict(tuple(findings), case.factors, case.shifts)
+    note = "" if fit.samples is not None else ", as far as an optimum without errors can tell"
+    return Verdict(tuple(findings), case.factors, case.shifts, note)
 
 
 class _Case:
@@ -355,7 +358,7 @@ def _priors(case: _Case) -> Iterator[Finding]:
 
 
 def _data(case: _Case) -> Iterator[Finding]:
-    if doubt := doubt_of_label(case.fit.label_name):
+    if doubt := doubt_of_label(case.fit.label_name or ""):
         yield Finding(NO, doubt[0].upper() + doubt[1:])
     for sentence in doubts(case.fit.data):
         yield Finding(CARE, sentence, "take more stars, or a label with a steeper gradient.")
@@ -395,7 +398,7 @@ def _one_sided(case: _Case) -> Iterator[Finding]:
 
 def _the_sun(case: _Case) -> Iterator[Finding]:
     """Where the frame tells where the Sun is, its height above the fitted plane can be checked."""
-    z = sun_of(case.fit.frame).z
+    z = sun_of(case.fit.frame or "").z
     error = np.hypot(case.errors[0] * case.factors["pos0"], case.shifts["pos0"])
     if z is None or not np.isfinite(error):
         return

@@ -5,8 +5,19 @@ from typing import NamedTuple
 
 import astropy.units as u
 
-PAIR = re.compile(r"(\w+)\s*=\s*(\([^()]*\)[^,;=]*|[^,;=()]+?)\s*(?=[,;]|$)")
-VECTOR = re.compile(r"\(([^()]*)\)\s*(.*)")
+NUMBER = r"[-+\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+UNIT = r"([A-Za-z]+(?:\s*/\s*[A-Za-z]+)?)"
+# What may stand in a frame: its name, how a value is written, and the value's unit.
+STATED = (
+    ("z", "z_sun", rf"\(?\s*({NUMBER})\s*\)?\s*{UNIT}", u.pc),
+    ("v_z", "v_z_sun", rf"\(?\s*({NUMBER})\s*\)?\s*{UNIT}", u.km / u.s),
+    (
+        "v_z",
+        "v_sun",
+        rf"[(\[]\s*{NUMBER}\s*,\s*{NUMBER}\s*,\s*({NUMBER})\s*[)\]]\s*{UNIT}",
+        u.km / u.s,
+    ),
+)
 # Labels whose value depends on the star's distance, or on its atmosphere alone.
 NO_LABELS = re.compile(r"(?i)log_?g(?![a-z])|t_?eff|temperature|gravity")
 
@@ -32,31 +43,33 @@ def sun_of(frame: str) -> Sun:
     Read are ``z_sun = 20.8 pc`` and the third component of ``v_sun = (12.9, 245.6, 7.78) km / s``,
     as a `catalog.Frame` writes them, or ``v_z_sun = 7.78 km/s``, anywhere in the text.
     """
-    stated = {name: text.strip() for name, text in PAIR.findall(frame)}
-    values, unread = {}, []
-    for key, name, unit in (
-        ("z", "z_sun", u.pc),
-        ("v_z", "v_sun", u.km / u.s),
-        ("v_z", "v_z_sun", u.km / u.s),
-    ):
-        if name not in stated:
-            if re.search(rf"\b{name}\b", frame):
-                unread.append(f"{name} has no value with a unit")
-            continue
-        text = stated[name]
-        if name == "v_sun":
-            match = VECTOR.fullmatch(text)
-            parts = match[1].split(",") if match else []
-            text = f"{parts[2]} {match[2]}" if match and len(parts) == 3 else ""
-        try:
-            values[key] = float(u.Quantity(text).to_value(unit))
-            if not abs(values[key]) < FARTHEST:
-                raise ValueError(text)
-        except (TypeError, ValueError):
-            values.pop(key, None)
-            kind = "three speeds" if name == "v_sun" else f"a number below {FARTHEST:g} {unit}"
-            unread.append(f"{name} = {stated[name]} is not {kind}")
-    return Sun(values.get("z"), values.get("v_z"), "; ".join(unread) or None)
+    found: dict[str, list[float]] = {"z": [], "v_z": []}
+    unread = []
+    for key, name, form, unit in STATED:
+        values = [
+            _value(match[1], match[2], unit)
+            for match in re.finditer(rf"(?i)\b{name}\s*=\s*{form}", frame)
+        ]
+        good = [x for x in values if x is not None and abs(x) < FARTHEST]
+        if len(good) < len(re.findall(rf"(?i)\b{name}\b", frame)):
+            what = "three speeds" if name == "v_sun" else f"a number below {FARTHEST:g} {unit}"
+            unread.append(f"{name} is not stated as {what} with a unit")
+        found[key] += good
+    for key, values in found.items():
+        if len({round(x, 9) for x in values}) > 1:
+            unread.append(f"{'z_sun' if key == 'z' else 'the vertical v_sun'} is stated twice")
+            values.clear()
+    z, v_z = (values[0] if values else None for values in found.values())
+    return Sun(z, v_z, "; ".join(unread) or None)
+
+
+def _value(number: str, unit: str, wanted: u.UnitBase) -> float | None:
+    """The number in the unit that is wanted; None where its unit is another kind."""
+    try:
+        value = float(number.replace("\u2212", "-").replace(" ", "")) * u.Unit(unit)
+        return float(value.to_value(wanted))
+    except (TypeError, ValueError):
+        return None
 
 
 def doubt_of_label(name: str) -> str | None:

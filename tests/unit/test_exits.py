@@ -178,7 +178,11 @@ def test_bad_input(fit, survey):
         ("call laplace\\(\\) or sample", unsampled.to_arviz),
         ("call laplace\\(\\) or sample", lambda: unsampled.actions(pos, vel)),
         ("pos_err must have the stars' shape", lambda: fit.actions(pos, vel, [1, 2] * u.pc)),
-        ("vel_err must be at least 0", lambda: fit.actions(pos, vel, None, -1 * u.km / u.s)),
+        ("pos_err must be finite", lambda: fit.actions(pos, vel, np.inf * u.pc)),
+        (
+            "vel_err must be finite and at least 0",
+            lambda: fit.actions(pos, vel, None, -1 * u.km / u.s),
+        ),
         ("draws must be", lambda: fit.actions(pos, vel, draws=1)),
         ("format must be some of", lambda: check_formats(["gif"])),
         ("format must be some of", lambda: check_formats([])),
@@ -187,6 +191,12 @@ def test_bad_input(fit, survey):
         ("A must be one finite", lambda: RadialTerm(A=[1, 2] * OORT)),
         ("B_err must be one finite", lambda: RadialTerm(B_err=-1 * OORT)),
         ("unit", lambda: RadialTerm(A=15.3)),
+        (
+            "v_c must be one positive",
+            lambda: RadialTerm.of_curve(8 * u.kpc, -230 * u.km / u.s, 0 * OORT, 1 * OORT),
+        ),
+        ("widened must be True or False", lambda: fit.derived(widened="no")),
+        ("one row of stars", lambda: fit.actions(pos.reshape(1, 5), vel.reshape(1, 5))),
         (
             "R must be one positive",
             lambda: RadialTerm.of_curve(0 * u.kpc, 230 * u.km / u.s, 0 * OORT, 1 * OORT),

@@ -106,6 +106,20 @@ def test_stars_without_a_radius(stars):
     half = data | {"R_g_part": part}
     whole, up = oti.fit_map(half), oti.fit_map(half, detrend="R_g")
     assert up.data["pos"].min() > 0 > whole.data["pos"].min()
+    lost = up.settings["pixels without R_g"]
+    assert lost == whole.data["pos"].size - up.data["pos"].size >= np.sum(whole.data["pos"] < 0)
+    assert f"{lost} pixels whose stars have no guiding radius" in oti.report.describe(up)
+
+
+def test_marks_of_missing_radii(stars):
+    """A star at 99999 kpc is none; half of them are another unit."""
+    survey, R_g, label = stars
+    some = R_g.copy()
+    some[0], some[1] = 99999 * u.kpc, -9999 * u.kpc
+    slope = binned((survey, some, label))["R_g_gradient"].slope
+    assert slope == pytest.approx(binned(stars)["R_g_gradient"].slope, abs=1e-4)
+    with pytest.raises(ValueError, match="R_g must be radii below 200 kpc"):
+        binned((survey, 1e3 * R_g, label))
 
 
 def test_bad_input(stars):
@@ -137,6 +151,14 @@ def test_bad_input(stars):
             ),
         ),
         ("detrend must be", lambda: oti.fit_map(binned(stars), detrend=1)),
+        (
+            "R_g_part_err must not be negative",
+            lambda: oti.fit_map(binned(stars) | {"R_g_part_err": np.full((30, 30), -1.0)}),
+        ),
+        (
+            "R_g_part must have 900 pixels",
+            lambda: oti.fit_map(binned(stars) | {"R_g_part": np.zeros(5)}, detrend="R_g"),
+        ),
     ):
         with pytest.raises(ValueError, match=text):
             call()

@@ -17,11 +17,16 @@ FRAME = oti.catalog.FRAMES["tutorial"]
         ("z_sun = 0.0208 kpc", 20.8, None, None),
         ("R0 = 8.3 kpc; v_z_sun = 7.25 km/s", None, 7.25, None),
         ("the Sun's own", None, None, None),
-        ("z_sun = 20.8", None, None, "z_sun = 20.8 is not a number below 1000 pc"),
-        ("z_sun = nan pc", None, None, "z_sun = nan pc is not a number"),
-        ("z_sun = 8.3 kpc", None, None, "z_sun = 8.3 kpc is not a number"),
+        ("z_sun = 20.8", None, None, "z_sun is not stated as a number below 1000 pc"),
+        ("z_sun = nan pc", None, None, "z_sun is not stated as a number"),
+        ("z_sun = 8.3 kpc", None, None, "z_sun is not stated as a number"),
+        ("z_sun = 20.8 pc, Z_SUN = 500 pc", None, None, "z_sun is stated twice"),
+        ("z_sun = 20.8 pc (Bennett & Bovy 2019)", 20.8, None, None),
+        ("z_sun = 20.8 pc and v_sun = [12.9, 245.6, 7.78] km/s", 20.8, 7.78, None),
+        ("v_sun = (1, 2, 7) km/s, v_z_sun = 90 km/s", None, None, "stated twice"),
+        ("z_sun = 20,8 pc", None, None, "z_sun is not stated"),
         ("v_sun = (1, 2) km / s", None, None, "three speeds"),
-        ("z_sun of Bennett & Bovy", None, None, "z_sun has no value with a unit"),
+        ("z_sun of Bennett & Bovy", None, None, "z_sun is not stated"),
     ],
 )
 def test_the_sun_in_a_frame(text, z, v_z, unread):
@@ -51,7 +56,7 @@ def test_the_sun_in_the_table(tmp_path):
     text = oti.report.describe(fit)
     assert "pc above the fitted midplane" in text and "It moves up at" in text
     words = oti.fit_map(binned, "z_sun = 20.8", model="spline")
-    assert "kept as words: z_sun = 20.8 is not a number" in oti.report.describe(words)
+    assert "kept as words: z_sun is not stated as a number" in oti.report.describe(words)
     with pytest.raises(ValueError, match="frame must be a Frame or the frame in words"):
         oti.fit_map(binned, 8.3)
 

@@ -18,7 +18,9 @@ def keep_programs() -> None:
         return
     try:
         home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-        folder = (Path(home) if home else Path.home() / ".cache") / "torusimaging" / "compiled"
+        # A relative folder is none, by the XDG rules.
+        absolute = bool(home) and Path(home).is_absolute()
+        folder = (Path(home) if absolute else Path.home() / ".cache") / "torusimaging" / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             return

@@ -27,11 +27,15 @@ def _check_sampling(options) -> None:
         raise ValueError(f"--seed must be from 0 to 2^63, but {options.seed} was given.")
     from ..report.folder import check_formats
 
-    check_formats(options.format.split(","))
+    check_formats(_formats(options))
     if not 20 <= options.dpi <= 2000:
         raise ValueError(f"--dpi must be from 20 to 2000, but {options.dpi:g} was given.")
     if getattr(options, "frame", None) is not None and not options.frame.isprintable():
         raise ValueError("--frame must be readable text.")
+
+
+def _formats(options) -> list[str]:
+    return [part.strip().lower() for part in options.format.split(",")]
 
 
 def _out(options, usual: str) -> str:
@@ -245,7 +249,7 @@ def _report(fit, options, progress, folder, binned, survey) -> int:
         fit.start,
         survey,
         lambda name: progress.stage(f"figure {name}"),
-        formats=options.format.split(","),
+        formats=_formats(options),
         dpi=options.dpi,
         all_figures=options.all_figures,
         radial=radial,

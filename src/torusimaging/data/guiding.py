@@ -23,6 +23,7 @@ from ..units import internal
 from .formats import filled
 from .plane import Labels, Plane
 
+FARTHEST = 200.0  # kpc
 SURE = 3.0  # sd of the slope's change with the orbit from which it is used
 LEAST = 10  # stars beyond one for each pixel
 
@@ -133,11 +134,20 @@ def guiding_radii(R_g, n: int) -> NDArray:
     x = np.ravel(filled(internal(x, u.kpc, "R_g"), "R_g"))
     if x.size != n:
         raise ValueError(f"R_g must have one value a star, but has {x.size} for {n} stars.")
-    if np.any(x < 0):
+    known = np.isfinite(x)
+    # Marks of a missing value, and stars of no disc.
+    far = known & (np.abs(x) > FARTHEST)
+    if known.any() and far.sum() > known.sum() / 2:
         raise ValueError(
-            f"R_g must not be negative, but is for {np.sum(x < 0)} of {n} stars: take |L_z| / v_c."
+            f"R_g must be radii below {FARTHEST:g} kpc, but is {np.median(x[far]):.4g} kpc or so "
+            f"for {far.sum()} of {n} stars: check its unit."
         )
-    return np.where(np.isfinite(x), x, np.nan)
+    known &= ~far
+    if (negative := known & (x < 0)).any():
+        raise ValueError(
+            f"R_g must not be negative, but is for {negative.sum()} of {n} stars: take |L_z| / v_c."
+        )
+    return np.where(known, x, np.nan)
 
 
 def measure(p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray) -> Gradient:
@@ -149,6 +159,8 @@ def measure(p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray) -> G
     p, v, y, x = p[used], v[used], y[used], x[used]
     _, group = np.unique(pixel[used], return_inverse=True)
     number = np.bincount(group)
+    if not y.size:
+        raise ValueError("the gradient in R_g needs stars with an R_g and a label, but none has.")
     if y.size - number.size < LEAST:
         raise ValueError(
             "the gradient in R_g needs pixels with several stars that have one, but "

@@ -144,13 +144,30 @@ def read_parts(data: dict) -> dict[str, np.ndarray]:
     """
     if any(data.get(name) is None for name in PARTS):
         return {}
-    good, out = _read(data, "gaussian", False)[1], {}
-    for name in PARTS:
-        values = np.ravel(plain(getattr(data[name], "value", data[name]), name))
-        if values.size != good.size:
-            raise ValueError(f"{name} must have {good.size} pixels, but has {values.size}.")
-        out[name] = np.nan_to_num(values[good], posinf=0.0, neginf=0.0)
-    return out
+    good = _read(data, "gaussian", False)[1]
+    return {name: np.nan_to_num(_part(data, name, good.size)[good]) for name in PARTS}
+
+
+def _part(data: dict, name: str, n: int) -> np.ndarray:
+    """A part of the gradient, shape (n,), NaN where it is not known.
+
+    Raises ``ValueError`` for another length, and for values that no map can have.
+    """
+    label, part = with_unit(data["label"], "label"), with_unit(data[name], name)
+    unit = getattr(label, "unit", None)
+    if unit is not None and getattr(part, "unit", None) is not None:
+        part = internal(part, unit, name)
+    values = np.ravel(plain(getattr(part, "value", part), f"{name} of the map"))
+    if values.size != n:
+        raise ValueError(f"{name} must have {n} pixels, but has {values.size}.")
+    values = np.where(np.isfinite(values) & ~stands_out(values), values, np.nan)
+    if name == PARTS[1] and np.any(values < 0):
+        raise ValueError(
+            f"{name} must not be negative, but {np.sum(values < 0)} pixels are (the smallest: "
+            f"{np.nanmin(values):.4g})."
+        )
+    _check_size(values[np.isfinite(values)], name, LARGEST)
+    return values
 
 
 def without_gradient(data: dict) -> dict:
@@ -164,10 +181,15 @@ def without_gradient(data: dict) -> dict:
             'detrend="R_g" needs a map that knows its stars\' guiding radii (R_g_part and '
             "R_g_part_err): bin them with get_binned_label(..., R_g=...), or with `oti bin`."
         )
+    label, error = (with_unit(data[name], name) for name in ("label", "label_err"))
+    shape, unit = np.shape(label), getattr(label, "unit", None)
+    part, part_err = (_part(data, name, int(np.prod(shape))).reshape(shape) for name in PARTS)
+    if unit is not None:
+        part, part_err = part * unit, part_err * unit
+    else:
+        label, error = plain(label, "label"), _column(error, "label_err", label).reshape(shape)
     left = {name: x for name, x in data.items() if name not in PARTS}
-    left["label"] = data["label"] - data["R_g_part"]
-    left["label_err"] = np.sqrt(data["label_err"] ** 2 + data["R_g_part_err"] ** 2)
-    return left
+    return left | {"label": label - part, "label_err": np.sqrt(error**2 + part_err**2)}
 
 
 def _check_mean(mean: np.ndarray, centre: np.ndarray, name: str) -> None:
@@ -186,7 +208,7 @@ def _check_mean(mean: np.ndarray, centre: np.ndarray, name: str) -> None:
 
 
 def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
-    if (largest := np.abs(x).max()) > most:
+    if (largest := np.abs(x).max(initial=0.0)) > most:
         raise ValueError(
             f"{name} of the map reaches {largest:.3g}, but must not exceed {most:.3g}{hint}."
         )

@@ -182,7 +182,7 @@ def _figures(
         out["corner"] = lambda: fit.plot_corner()[0]
         out["posterior-predictive"] = lambda: fit.plot_posterior_predictive()[0]
         # Values of the real Galaxy stand beside a map of which the Sun's place is known.
-        real = truth is None and sun_of(fit.frame).z is not None
+        real = truth is None and sun_of(fit.frame or "").z is not None
         name = "this fit" if radial is None else "this fit, with the radial term"
         out["profiles"] = lambda: plot.plot_profiles(
             profiles(fit, radial=radial), literature=real, truth=truth, name=name

@@ -123,6 +123,8 @@ def describe(fit: Fit) -> str:
         lines.insert(1, f"Density: {fit.model.form}.")
     if fit.state is not None:
         lines.insert(1, fit.state.verdict)
+    if lost := (fit.settings or {}).get("pixels without R_g", 0):
+        lines.append(f"{lost} pixels whose stars have no guiding radius were left out.")
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
     lines += _unresolved(fit)
@@ -132,7 +134,7 @@ def describe(fit: Fit) -> str:
 
 def _sun(fit: Fit) -> list[str]:
     """Where the Sun is, in a sentence on the signs, and what of the frame could not be read."""
-    sun, lines = sun_of(fit.frame), []
+    sun, lines = sun_of(fit.frame or ""), []
     if sun.unread:
         lines.append(f"The frame is kept as words: {sun.unread}.")
     rows = {row["quantity"]: row for row in fit.derived()}
