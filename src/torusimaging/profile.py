@@ -215,7 +215,8 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
 
 def _add_radial(values: dict[str, NDArray], z: NDArray, radial: RadialTerm) -> None:
     """The radial term in rho and Sigma, one value a draw."""
-    term = radial.draws(len(values["rho"]))[:, None]
+    n = len(values["rho"])
+    term = radial.draws(n)[:, None] if n > 1 else radial.density.value
     values["rho"] = values["rho"] + term
     values["Sigma"] = values["Sigma"] + 2e3 * np.abs(z) * term
 

@@ -277,7 +277,8 @@ class Fit:
             middle = np.append(middle, at - middle[k])
             low, high = np.append(low, at - high[k]), np.append(high, at - low[k])
         if radial is not None:
-            term = check_radial(radial).draws(len(values))
+            radial = check_radial(radial)
+            term = radial.draws(len(values)) if len(values) > 1 else radial.density.value
             for name, thickness in (("rho(0)", 1.0), ("Sigma(1.1 kpc)", 2200.0)):
                 k = list(DERIVED).index(name)
                 rows.append(k)

@@ -12,7 +12,9 @@ What the checks say of the errors widens them.
       A^-1 C A^-1,   C = sum_b g_b g_b^T + P,   g_b = sum over i in b of J_i chi_i,
 
   with the whitened residuals chi, slopes J and the prior's curvature P (White 1980, Econometrica
-  48, 817; Liang & Zeger 1986, Biometrika 73, 13): without such a likeness C is A on average.
+  48, 817; Liang & Zeger 1986, Biometrika 73, 13): without such a likeness C is A on average,
+  but for the few per cent by which a fit takes up its own noise.  A term that the parameters
+  imitate moves them besides, and this is not in it.
 - Where the two sides of the plane differ, by columns T with amplitudes a, the parameters move
   beside them to first order by -A^-1 J^T T a; how far a quantity moves with that is added in
   quadrature.
@@ -236,7 +238,8 @@ class _Case:
         block = (rank * rings // inside.sum()) * SECTORS + np.minimum(sector, SECTORS - 1)
         scores = np.zeros((rings * SECTORS, found.W.shape[1]))
         np.add.at(scores, block, found.W[inside] * found.chi[inside, None])
-        spread = scores.T @ scores + np.eye(found.W.shape[1]) - found.W.T @ found.W
+        known = found.W[inside].T @ found.W[inside]
+        spread = scores.T @ scores + np.eye(found.W.shape[1]) - known
         slopes = self._slopes(found)[:, found.inner] @ found.root
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.sqrt(np.sum((slopes @ spread) * slopes, axis=1) / np.sum(slopes**2, axis=1))
@@ -382,7 +385,11 @@ def _one_sided(case: _Case) -> Iterator[Finding]:
     if case.linear is None:
         return
     centre = case.fit.params["pos0"]
-    column = case.linear.J[:, case.linear.layout.names().index("pos0")] ** 2
+    k = case.linear.layout.names().index("pos0")
+    if not case.linear.inner[k]:
+        return
+    # Parameters at a limit have no column.
+    column = case.linear.J[:, int(case.linear.inner[:k].sum())] ** 2
     below = np.asarray(case.arguments[-1].pos) < float(centre)
     known = float(column[below].sum()), float(column[~below].sum())
     share = min(known) / max(sum(known), np.finfo(float).tiny)

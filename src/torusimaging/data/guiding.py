@@ -161,7 +161,7 @@ def measure(p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray) -> G
     number = np.bincount(group)
     if not y.size:
         raise ValueError("the gradient in R_g needs stars with an R_g and a label, but none has.")
-    if y.size - number.size < LEAST:
+    if y.size - number.size < LEAST + 5:
         raise ValueError(
             "the gradient in R_g needs pixels with several stars that have one, but "
             f"{y.size} stars lie in {number.size} pixels: make the pixels larger."
@@ -176,7 +176,7 @@ def measure(p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray) -> G
     dx = columns[0]
     if not np.sum(dx**2) > 1e-12 * np.sum(x**2):
         raise ValueError("R_g must differ between the stars of a pixel, but does not.")
-    free = y.size - number.size
+    free = y.size - number.size - len(columns)
     found, sd = _regress(dy, columns, free)
     if abs(found[1]) > SURE * sd[1]:
         slopes = found[0], sd[0], found[1], sd[1]
