@@ -20,7 +20,7 @@ import numpy as np
 from astropy.table import QTable
 from numpy.typing import NDArray
 
-from .arguments import real_number, shown
+from .arguments import real_number, shown, whole_number
 from .units import internal
 
 UNITS = {"rho": u.Msun / u.pc**3, "Sigma": u.Msun / u.pc**2}
@@ -133,7 +133,11 @@ class RadialTerm:
         return (B**2 - A**2) / (2 * np.pi * GRAVITY) * 1e-9 * u.Msun / u.pc**3
 
     def draws(self, n: int, seed: int = 0) -> NDArray:
-        """`n` values of delta rho (Msun/pc^3) within the constants' errors."""
+        """`n` values of delta rho (Msun/pc^3) within the constants' errors.
+
+        Raises ``ValueError`` for fewer than one and a negative seed.
+        """
+        n, seed = whole_number(n, "n", 1), whole_number(seed, "seed", 0)
         rng = np.random.default_rng(seed)
         first, other = rng.normal(size=(2, n))
         second = self.correlation * first + np.sqrt(1 - self.correlation**2) * other

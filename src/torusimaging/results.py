@@ -23,6 +23,7 @@ from .models import TorusImaging1DPotential, TorusImaging1DSpline
 from .models.base import G, OrbitModel
 from .models.pixels import (
     MEANS,
+    PARTS,
     VELOCITY,
     as_dictionary,
     places_of,
@@ -47,6 +48,8 @@ from .words import sun_of
 if TYPE_CHECKING:
     from .verdict import Verdict
 
+# What the rows with the radial term of Poisson's equation have behind their name.
+RADIAL = " + radial"
 # The rows of the Sun in `Fit.derived`.
 SUN = ("z_sun above midplane", "v_z,sun")
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
@@ -86,7 +89,8 @@ class Fit:
         """The usable pixels as a map, labels and errors in their unit."""
         named = {"name": self.label_name} if self.label_name else {}
         unit = 1 if self.label_unit is None else self.label_unit
-        return self.data | named | {k: self.data[k] * unit for k in ("label", "label_err")}
+        united = ("label", "label_err", *(k for k in PARTS if k in self.data))
+        return self.data | named | {k: self.data[k] * unit for k in united}
 
     def sample(self, seed: int = 0, *, num_warmup: int = 500, num_steps: int = 1000, **options):
         """The same fit with posterior draws; `options` go to `OrbitModel.mcmc_run_label`.
@@ -209,7 +213,7 @@ class Fit:
         sampling.
         """
         if self.samples is None or self.state is None:
-            raise ValueError("the fit has no draws to summarise: call sample() first.")
+            raise ValueError("the fit has no draws to summarise: call laplace() or sample() first.")
         names = self.samples.names
         low, middle, high = _interval(self.samples.draws)
         sd = self.samples.draws.std(axis=0, ddof=1)
@@ -282,7 +286,7 @@ class Fit:
             for name, thickness in (("rho(0)", 1.0), ("Sigma(1.1 kpc)", 2200.0)):
                 k = list(DERIVED).index(name)
                 rows.append(k)
-                columns["quantity"].append(f"{name} + radial")
+                columns["quantity"].append(f"{name}{RADIAL}")
                 columns["unit"].append(columns["unit"][k])
                 ends = _interval((values[:, k] + thickness * term)[:, None])[:, 0]
                 low, middle, high = (
@@ -294,8 +298,13 @@ class Fit:
                 np.array(list(x.values()))[rows]
                 for x in (self.verdict.factors, self.verdict.shifts)
             )
-            columns["p16_wide"] = middle - np.hypot(factor * (middle - low), shift)
-            columns["p84_wide"] = middle + np.hypot(factor * (high - middle), shift)
+            with_term = np.array([name.endswith(RADIAL) for name in columns["quantity"]])
+            for name, sign, end in (("p16_wide", -1, low), ("p84_wide", 1, high)):
+                error = sign * (end - middle)
+                # The radial term's own error, which is in the row's, does not grow.
+                own = np.where(with_term, error[rows], error)
+                wide = np.sqrt(error**2 + (factor**2 - 1) * own**2 + shift**2)
+                columns[name] = middle + sign * wide
         return RoundedTable(columns, meta={"frame": self.frame})
 
     @property

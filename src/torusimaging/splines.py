@@ -86,15 +86,26 @@ def check_knots(knots, name: str) -> None:
         )
 
 
+# The least distance of two knots in units of the last: closer ones cannot be told apart.
+CLOSEST = 1e-6
+
+
 def radial_knots(knots, unit: u.UnitBase, name: str) -> np.ndarray:
     """Knots in radius or height as plain numbers in `unit`, which plain ones are in.
 
-    Raises ``ValueError`` as `check_knots` does, and unless they start at 0.
+    Raises ``ValueError`` as `check_knots` does, unless they start at 0, and for two that are closer
+    to each other than a millionth of the last.
     """
     values = internal(knots, unit, name, allow_plain=True)
     check_knots(values, name)
     if values[0] != 0:
         raise ValueError(f"{name} must start at 0, but starts at {values[0]:g}.")
+    gaps = np.diff(values)
+    if gaps.min() < CLOSEST * values[-1]:
+        raise ValueError(
+            f"{name} must be at least {CLOSEST * values[-1]:.2g} apart, a millionth of the last, "
+            f"but two of them are {gaps.min():.2g} apart."
+        )
     return values
 
 

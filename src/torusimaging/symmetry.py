@@ -7,6 +7,8 @@ import numpy as np
 from astropy.table import QTable
 from scipy import stats
 
+from .arguments import whole_number
+from .models import TorusImaging1DPotential
 from .models.perturbation import add_layer, compare_sides
 from .models.pixels import read_map, require_x64
 from .results import BEYOND_CHANCE, Fit, derive
@@ -96,7 +98,7 @@ def check_asymmetry(fit: Fit) -> Asymmetry:
     """
     found = compare_sides(*_checked(fit))
     if found is None:
-        raise ValueError(_UNFIT)
+        raise ValueError(_unfit(fit))
     ln_ratio, sd = found.ln_ratio, found.ln_ratio_sd
     columns = [np.exp(ln_ratio + k * sd) for k in (0, -1, 1)]
     table = QTable([found.height * u.kpc, *columns], names=("z", "ratio", "ratio_p16", "ratio_p84"))
@@ -113,12 +115,12 @@ def check_thin_layer(fit: Fit, seed: int = 0) -> ThinLayer:
     Raises ``ValueError`` for anything else than a sampled fit of a symmetric density at its
     optimum, and for a posterior without curvature.
     """
-    arguments = _checked(fit)
+    arguments, seed = _checked(fit), whole_number(seed, "seed", 0)
     if fit.samples is None:
         raise ValueError("fit must have draws: call laplace() or sample() first.")
     layer = add_layer(*arguments)
     if layer is None:
-        raise ValueError(_UNFIT)
+        raise ValueError(_unfit(fit))
     rng = np.random.default_rng(seed)
     rho = derive(fit)["rho(0)"] * (u.Msun / u.pc**3).to(u.Msun / u.kpc**3)
     rho = rng.choice(rho, LAYER_DRAWS)
@@ -135,7 +137,19 @@ def check_thin_layer(fit: Fit, seed: int = 0) -> ThinLayer:
     )
 
 
-_UNFIT = "fit must be of a density that is the same on both sides of the plane."
+def _unfit(fit: Fit) -> str:
+    """Why a fit has no sides to compare, in a sentence."""
+    if not isinstance(fit.model, TorusImaging1DPotential):
+        return (
+            "fit must be of the potential model, whose orbits know a density on each side, but is "
+            f"of {type(fit.model).__name__}."
+        )
+    if fit.model.density.two_sided:
+        return (
+            "fit must be of a density that is the same on both sides of the plane, but has two "
+            "different ones already."
+        )
+    return "fit must be of a map that says something of a layer at the plane, but its does not."
 
 
 def pixel_height(fit: Fit) -> u.Quantity:

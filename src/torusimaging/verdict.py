@@ -38,6 +38,7 @@ from .distributions import pulls
 from .foliation import PotentialFoliation
 from .goodness import RARE, Goodness, goodness_of
 from .literature import SUN_HEIGHT, SUN_HEIGHT_ERR
+from .models import TorusImaging1DPotential
 from .models.fourier import FourierModel
 from .models.gradient import doubts
 from .models.linear import Linear, linearise
@@ -86,6 +87,8 @@ RINGS, SECTORS, LEAST = 8, 12, 4
 NOTABLE = 3.0
 # Errors by which a gradient in the guiding radius may bias a quantity.
 SLIGHT, BIASED = 0.5, 1.5
+# sds of the prior of the largest ln ratio of two densities below which it fixes the shape.
+STIFF, RIGID = 0.7, 0.3
 # The share of the data in a quantity's variance below which it is the prior's.
 HALF = 0.5
 # The share of what is known of pos0 that one side of the plane must give.
@@ -334,8 +337,8 @@ def _units(case: _Case) -> Iterator[Finding]:
     if not SLOW < omega0 < FAST:
         yield Finding(
             NO,
-            f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc "
-            "(0.02 to 0.2).",
+            f"The frequency at the plane, {omega0:.3g} rad/Myr, is that of no galactic disc: the "
+            f"Sun's is near 0.075, and {SLOW} to {FAST} is taken.",
             "check the units of pos and vel.",
         )
 
@@ -358,6 +361,14 @@ def _priors(case: _Case) -> Iterator[Finding]:
                 "each other.",
                 "leave that prior out, or find which of the two is wrong.",
             )
+    form = case.fit.model.density if isinstance(case.fit.model, TorusImaging1DPotential) else None
+    if form is not None and form.shape_sd < STIFF:
+        yield Finding(
+            NO if form.shape_sd < RIGID else CARE,
+            "The prior fixes the shape of the density: no two heights' ratio is free by more than "
+            f"{percent(np.expm1(form.shape_sd))}, whatever the map says.",
+            "give a larger amplitude or a shorter length in `density_options`.",
+        )
 
 
 def _data(case: _Case) -> Iterator[Finding]:
@@ -395,10 +406,16 @@ def _one_sided(case: _Case) -> Iterator[Finding]:
     share = min(known) / max(sum(known), np.finfo(float).tiny)
     if share < FEW_THERE:
         side = "below" if known[0] < known[1] else "above"
+        two = isinstance(case.fit.model, TorusImaging1DPotential) and (
+            case.fit.model.density.two_sided
+        )
+        ground = "the symmetry of the density"
+        if two:
+            ground = "how alike the prior holds the two sides (asymmetry_sigma)"
         yield Finding(
             NO if share < ONE_SIDE else CARE,
             f"The map has few pixels {side} the plane ({percent(share)} of what is known of pos0): "
-            "pos0, and all that is measured from it, rests on the symmetry of the density.",
+            f"pos0, and all that is measured from it, rests on {ground}.",
             "add stars of that side, or give pos0 a prior: `priors={'pos0': ...}`.",
         )
 

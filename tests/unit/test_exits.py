@@ -1,5 +1,7 @@
 """Ways out of a fit: other tools, errors of single stars, reports and their options."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import matplotlib as mpl
 import numpy as np
@@ -111,6 +113,18 @@ def test_the_radial_term(fit):
     table = oti.profiles(fit, [0.5] * u.kpc, radial=usual)
     one = oti.profiles(fit, [0.5] * u.kpc)
     assert (table["Sigma_median"] - one["Sigma_median"])[0].value == pytest.approx(-3.42, abs=0.2)
+    # The fit's own error grows, the radial term's does not.
+    scattered = replace(fit)
+    scattered.__dict__["verdict"] = replace(
+        fit.verdict, factors=dict.fromkeys(fit.verdict.factors, 2.0)
+    )
+    table_of = {r["quantity"]: r for r in scattered.derived(True, usual)}
+    own, both = (
+        float(table_of[k]["p84_wide"] - table_of[k]["median"])
+        for k in ("rho(0)", "rho(0) + radial")
+    )
+    term = np.std(usual.draws(4000))
+    assert both == pytest.approx(np.hypot(own, term), rel=0.05)
     assert "Oort" in table.meta["radial"] and one.meta["radial"] == "left out"
     assert "with the radial term" in oti.report.text_table(fit, radial=usual)
 
@@ -187,6 +201,8 @@ def test_bad_input(fit, survey):
         ("format must be some of", lambda: check_formats(["gif"])),
         ("format must be some of", lambda: check_formats([])),
         ("radial must be", lambda: fit.derived(radial=True)),
+        ("n must be a whole number", lambda: oti.literature.RadialTerm().draws(0)),
+        ("seed must be a whole number", lambda: oti.literature.RadialTerm().draws(3, seed=-1)),
         ("radial must be", lambda: oti.profiles(fit, radial=-0.003)),
         ("A must be one finite", lambda: RadialTerm(A=[1, 2] * OORT)),
         ("B_err must be one finite", lambda: RadialTerm(B_err=-1 * OORT)),

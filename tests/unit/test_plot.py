@@ -213,6 +213,9 @@ def test_acceleration_density(problem):
     names = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert names == ["median, 68 and 95 %", "less than 90 % from the data"]
     assert any(c.get_hatch() for c in axes[1].collections)
+    _, axes = plot.plot_acceleration_density(model, params, samples[:3], z[::-1])
+    drawn = [line for line in axes[0].lines if line.get_label() == "draws"]
+    assert len(drawn) == 3 and np.all(np.diff(drawn[0].get_xdata()) > 0)
     _, axes = plot.plot_acceleration_density(model, params, pos=z)
     assert [line.get_label() for line in axes[0].lines][1:] == ["best fit, no uncertainty"]
 
@@ -235,6 +238,8 @@ def test_truth_as_functions_and_default_heights(problem):
         ({"pos": np.array([50, 60]) * u.kpc}, "pos must reach into"),
         ({"samples": []}, "samples must hold"),
         ({"n_draws": 0}, "n_draws must be"),
+        ({"pos": np.array([0.0, np.nan]) * u.kpc}, "pos must be finite heights"),
+        ({"prior": []}, "no samples were given"),
     ],
 )
 def test_bad_profiles(problem, options, text):

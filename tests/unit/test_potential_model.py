@@ -196,7 +196,7 @@ def test_bad_input(survey_map):
         ("heights in kpc", data, {"density_knots": [0, 100, 300, 600, 1300]}),
         ("unit like", data, {"label_knots": [0, 0.1, 0.3] * u.deg}),
         ("label_knots must be at least 2", data, {"label_knots": np.nan}),
-        ("sequence of Layer", data, {"density": 3.0}),
+        ("a list of layers or a function, but 3.0", data, {"density": 3.0}),
         ("JAX function", data, {"density": lambda z: np.exp(z) if z < 1 else z}),
         ("one real number for each", data, {"density": lambda z: jnp.ones(3)}),
         ("in Msun/kpc", data, {"density": lambda z: 0.1 + 0 * z}),

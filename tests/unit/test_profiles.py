@@ -230,10 +230,23 @@ def test_figure(model):
     expected = truth.surface_density(np.abs(z)) * 1e-6
     np.testing.assert_allclose(dashed[0].get_ydata(), expected)
     assert plot_profiles(other)[1].shape == (5,)
+    _, axes = plot_profiles(table, others={"this fit": table, "this fit (2)": table})
+    texts = [t.get_text() for t in axes[0].get_legend().get_texts()]
+    assert texts == ["this fit", "this fit (3)", "this fit (2)"]
     survey = SimpleNamespace(pos0=0 * u.kpc, potential=truth)
     assert plot_profiles(table, truth=survey)[1].shape == (3,)
     with pytest.raises(ValueError, match="must be one that profiles"):
         plot_profiles(QTable({"z": [1] * u.kpc}))
+    without = table.copy()
+    del without["Sigma_p97_5"]
+    for text, call in (
+        ("has no Sigma_p97_5", lambda: plot_profiles(without)),
+        ("name must be text", lambda: plot_profiles(table, name=["a"])),
+        ("literature must be True", lambda: plot_profiles(table, literature="no")),
+        ("others must be a dictionary by name", lambda: plot_profiles(table, others=[table])),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
     plt.close("all")
 
 

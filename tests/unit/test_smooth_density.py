@@ -10,6 +10,7 @@ from scipy.special import gammaln
 
 import torusimaging as oti
 from torusimaging.models import SmoothDensity
+from torusimaging.models.layers import LayeredDensity
 from torusimaging.models.prior import Prior
 from torusimaging.models.smooth import cold_reference, smooth_knots
 from torusimaging.priors import Layout, make_bounds, student_residuals
@@ -91,6 +92,16 @@ def test_the_prior_is_an_even_matern_process():
     np.testing.assert_allclose(own @ own.T, expected, atol=1e-3)
 
 
+def test_how_free_the_shape_is():
+    """The sd of the ln ratio that varies most among draws, and of no shape for another form."""
+    made = model(dof=None, level_sigma=0.5, amplitude=1.5, length=0.8)
+    prior = prior_of(made)
+    ln_rho = prior.draw(20_000, 0)[:, entries(prior, "density_params")]
+    sds = np.std(ln_rho[:, :, None] - ln_rho[:, None, :], axis=0)
+    assert made.density.shape_sd == pytest.approx(sds.max(), rel=0.03)
+    assert LayeredDensity(oti.solar_layers()).shape_sd == np.inf
+
+
 def test_draws_of_the_learned_smoothness_are_student_t():
     """The first cell's ln density over its sd has a t of the same degrees of freedom."""
     made = model(dof=5.0, level_sigma=0.6, amplitude=0.8)
@@ -163,14 +174,15 @@ def test_settings_make_the_same_form():
 def test_bad_arguments():
     for text, options in (
         ("at least 4 heights", {"knots": [0.0, 0.5, 1.2]}),
+        ("at least 1.2e-06 apart", {"knots": [0.0, 1e-12, 0.5, 0.9, 1.2]}),
         ("must start at 0", {"knots": [0.1, 0.5, 1.0, 1.2]}),
         ("dof must be more than 2", {"dof": 2.0}),
         ("dof must be more than 2", {"dof": np.nan}),
-        ("amplitude must be positive", {"amplitude": 0.0}),
-        ("length must be positive", {"length": -1.0}),
+        ("amplitude must be from 0.001 to 100", {"amplitude": 0.0}),
+        ("length must be from 0.001 to 100", {"length": 1e-300}),
         ("core must be positive", {"core": 0.0}),
-        ("level_sigma must be positive", {"level_sigma": np.inf}),
-        ("asymmetry_sigma must be positive", {"asymmetry_sigma": "wide"}),
+        ("level_sigma must be from 0.001 to 100", {"level_sigma": np.inf}),
+        ("asymmetry_sigma must be from 0.001 to 100", {"asymmetry_sigma": "wide"}),
         ("finite logarithms", {"reference": 1e8}),
         ("one for each of 4 cells", {"reference": [18.0, 17.0]}),
         ("asymmetric must be True or False", {"asymmetric": 1}),

@@ -93,10 +93,15 @@ def test_a_layer_that_pixels_do_not_resolve(fit):
 def test_bad_input(fit):
     spline = oti.fit_map(fit.data, model="spline")
     two = oti.fit_map(fit.data, asymmetric=True)
-    for other in (spline, two):
-        with pytest.raises(ValueError, match="the same on both sides"):
+    for other, text in (
+        (spline, "must be of the potential model"),
+        (two, "the same on both sides"),
+    ):
+        with pytest.raises(ValueError, match=text):
             oti.check_asymmetry(other)
         assert not any("two sides" in problem for problem in other.problems)
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        oti.check_thin_layer(fit, seed=-1)
     with pytest.raises(ValueError, match="must have draws"):
         oti.check_thin_layer(fit)
     with pytest.raises(ValueError, match="fit must be a Fit, but dict"):

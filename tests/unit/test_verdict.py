@@ -88,6 +88,35 @@ def test_one_side_of_the_plane(fit, binned):
     assert not any("few pixels" in text for text in fit.problems)
 
 
+def test_one_side_of_two(binned):
+    """With two sides the other one rests on how alike the prior holds them."""
+    half = binned | {"label": np.where(binned["pos"] > 0.1 * u.kpc, binned["label"], np.nan)}
+    fit = oti.fit_map(half, asymmetric=True).laplace()
+    assert [t for t in reasons(fit, 2) if "asymmetry_sigma" in t]
+
+
+def test_a_prior_of_one_shape(binned):
+    """A prior that lets the density have one shape only is not to be quoted."""
+    fit = oti.fit_map(binned, density_options={"length": 30.0}).laplace()
+    assert [t for t in reasons(fit, 2) if "prior fixes the shape" in t]
+    fit = oti.fit_map(binned, density_options={"amplitude": 0.4}).laplace()
+    assert [t for t in reasons(fit, 1) if "prior fixes the shape" in t]
+
+
+def test_heights_that_the_prior_says():
+    """Of few stars the prior says more than the data from some height on."""
+    stars = oti.mock.draw_stars(1500, seed=5, selection="survey")
+    bins = {"pos": np.linspace(-1.2, 1.2, 13) * u.kpc, "vel": np.linspace(-70, 70, 13) * u.km / u.s}
+    few = oti.data.get_binned_label(
+        stars.pos, stars.vel, stars.label, bins, label_err=10 * stars.label_err
+    )
+    fit = oti.fit_map(few).laplace()
+    table = oti.profiles(fit)
+    first = table["z"][np.asarray(table["rho_from_data"]) < 0.5][0]
+    text = "The prior says more than the data of the density beyond |z| = "
+    assert f"{text}{first.value:.2f} kpc" in oti.report.describe(fit)
+
+
 def test_pixels_higher_than_the_layer():
     """In rows of 400 pc the shape at the plane is the prior's, and it is said."""
     survey = oti.mock.draw_stars(50_000, seed=3)
@@ -147,3 +176,5 @@ def test_bad_input(fit, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="is a file"):
         fit.report(tmp_path / "file")
+    with pytest.raises(ValueError, match="fit must be a Fit, but 3 was given"):
+        oti.report.describe(3)

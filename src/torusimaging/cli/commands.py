@@ -31,7 +31,7 @@ def _check_sampling(options) -> None:
     if not 20 <= options.dpi <= 2000:
         raise ValueError(f"--dpi must be from 20 to 2000, but {options.dpi:g} was given.")
     if getattr(options, "frame", None) is not None and not options.frame.isprintable():
-        raise ValueError("--frame must be readable text.")
+        raise ValueError(f"--frame must be readable text, but {options.frame[:80]!r} was given.")
 
 
 def _formats(options) -> list[str]:

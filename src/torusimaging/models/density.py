@@ -52,6 +52,19 @@ class DensityForm(eqx.Module):
         """
         return {}
 
+    @property
+    def shape_sd(self) -> float:
+        """sd of the largest ln ratio of the densities at two heights in a prior of many shapes.
+
+        Infinite for a form whose shape is given by its few parameters.
+        """
+        return np.inf
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether the densities above and below the plane may differ."""
+        return self.sides(self.start())[1] is not None
+
     def smoothed(self, factor: float) -> "DensityForm":
         """The form with the sd that keeps it smooth times `factor`; here there is none."""
         return self

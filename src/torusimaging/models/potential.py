@@ -408,6 +408,11 @@ def _check_form(density, params: dict | None, options: dict | None) -> None:
     """Raise a ``ValueError`` for an unknown form, and for arguments that another form takes."""
     if isinstance(density, str):
         choice(density, "density", NAMED)
+    elif not (callable(density) or isinstance(density, list | tuple)):
+        raise ValueError(
+            f"density must be one of {', '.join(NAMED)}, a list of layers or a function, but "
+            f"{shown(density)} was given."
+        )
     if callable(density):
         if dictionary(options, "density_options"):
             raise ValueError(

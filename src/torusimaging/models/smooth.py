@@ -21,6 +21,8 @@ CORE = 0.2
 # data's height; the other half is the disc of `reference_density` with this constant share.
 COLD_SHARE, COLD_HEIGHT, BACKGROUND = 0.5, 0.07, 0.16
 LEAST_KNOTS, MOST_DOF = 4, 1e6
+# sds of ln rho and lengths in x that are taken: beyond these the covariance has no root.
+SMALLEST, LARGEST = 1e-3, 1e2
 SCALES = ("level_sigma", "amplitude", "length", "asymmetry_sigma")
 
 
@@ -52,8 +54,8 @@ class SmoothDensity(DensityForm):
     reference : ln density (Msun/kpc^3) about which the prior lies, one number or one for each cell
     core : height (kpc) up to which x is linear in abs(z)
 
-    Raises ``ValueError`` for fewer than four knots, knots that do not increase from 0, and for
-    sds, lengths and degrees of freedom that are not positive.
+    Raises ``ValueError`` for fewer than four knots, knots that do not increase from 0, sds and
+    lengths beyond 0.001 to 100, and degrees of freedom that are not above 2.
     """
 
     knots: Float[Array, " k"]
@@ -89,7 +91,11 @@ class SmoothDensity(DensityForm):
                 f"reference must be finite logarithms, but {shown(reference)} was given."
             )
         given = (level_sigma, amplitude, length, asymmetry_sigma)
-        scales = [positive(x, name) for name, x in zip(SCALES, given, strict=True)]
+        span = f"from {SMALLEST:g} to {LARGEST:g}"
+        scales = [
+            real_number(x, name, span, lambda x: SMALLEST <= x <= LARGEST)
+            for name, x in zip(SCALES, given, strict=True)
+        ]
         self.knots = jnp.asarray(edges)
         self.reference = for_each(centre, edges.size - 1, "reference", "cells")
         self.core = jnp.asarray(positive(core, "core"))
@@ -141,6 +147,15 @@ class SmoothDensity(DensityForm):
     def dofs(self) -> dict[str, Array]:
         """Degrees of freedom of the factor that is a Student's t."""
         return {} if self.dof is None else {"ln_rho": self.dof}
+
+    @property
+    def shape_sd(self) -> float:
+        """sd of the largest ln ratio of two cells' densities in the prior, all else unknown."""
+        root = np.linalg.inv(np.asarray(self.whitening))
+        covariance = root @ root.T
+        variances = np.diag(covariance)
+        ratio = variances + variances[:, None] - 2 * covariance
+        return float(np.sqrt(ratio.max()))
 
     def start(self) -> dict:
         """The prior's centre."""

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from ..arguments import dictionary
+from ..arguments import mapping, shown
+from ..arguments import truth as truth_value
 from ..literature import MARKS
-from .bands import HATCHED, MOSTLY_PRIOR, draw_levels, hatch, limits
+from .bands import HATCHED, LEVELS, MOSTLY_PRIOR, draw_levels, hatch, limits
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
 from .truth import UNITS, Truth, read_truth
 
@@ -60,10 +61,19 @@ def plot_profiles(
     these columns or a finite value, for a truth that is none of these, and for an `R` that is not
     one positive length in the potential's range.
     """
+    if not isinstance(name, str | None):
+        raise ValueError(f"name must be text, but {shown(name)} was given.")
+    truth_value(literature, "literature")
     own = name or "this fit"
-    # Two fits of one kind of model must not share a name.
-    others = dictionary(others, "others")
-    tables = {own: table} | {k if k != own else f"{k} (2)": t for k, t in others.items()}
+    others = mapping(others or {}, "others")
+    tables = {own: table}
+    # Two tables must not share a name: neither would be told from the other.
+    for key, other in others.items():
+        free, k = key, 1
+        while free in tables or (free != key and free in others):
+            k += 1
+            free = f"{key} ({k})"
+        tables[free] = other
     # Columns that have units are quantities.
     tables = {k: QTable(t) if isinstance(t, Table) else t for k, t in tables.items()}
     for key, one in tables.items():
@@ -164,9 +174,8 @@ def _draw_marks(ax: Axes, name: str, low: float, high: float) -> list[float]:
 
 def _check(table: QTable, name: str) -> None:
     columns = getattr(table, "colnames", ())
-    if missing := [
-        c for c in ("z", "a_z_median", "rho_median", "Sigma_median") if c not in columns
-    ]:
+    needed = [f"{q}_{level}" for q in ("a_z", "rho", "Sigma") for level in LEVELS]
+    if missing := [c for c in ("z", *needed) if c not in columns]:
         raise ValueError(
             f"the table {name!r} must be one that profiles() returned, but has no "
             f"{', '.join(missing)}."

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from ..arguments import whole_number
+from ..arguments import shown, whole_number
 from ..models.base import ACCELERATION, G, OrbitModel
 from ..models.samples import of_draws, share_from_data
 from ..profile import read_draws, stack
@@ -24,6 +24,7 @@ from .truth import DENSITY, line_of
 
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
 N_POINTS = 257
+FEWEST = 10  # draws from which on bands are drawn
 
 
 def plot_acceleration_density(
@@ -39,13 +40,14 @@ def plot_acceleration_density(
     """Draw a_z (km/s/Myr) and the mass density (Msun/pc^3) against z (kpc).
 
     With `samples` the median and the bands that hold 68 and 95 % of them; without, the best
-    parameters alone, thin and named as what has no uncertainty.
+    parameters alone, thin and named as what has no uncertainty.  Fewer than ten samples are drawn
+    one by one.
 
     Parameters
     ----------
     model, params : the model and its best parameters
     samples : sequence of parameter dictionaries, all of which are used
-    pos : length, shape (n,), n > 1; default: as far as the model reaches
+    pos : length, shape (n,), n > 1, in any order; default: as far as the model reaches
     truth : an object with methods ``acceleration(z)`` and ``density(z)``, or a pair of such
         functions, of the height z (kpc, plain) above the midplane, in kpc/Myr^2 and Msun/kpc^3
         unless they return quantities; a gala, galpy or Agama potential at `R`; or a mock survey,
@@ -67,6 +69,11 @@ def plot_acceleration_density(
     if z.ndim != 1 or z.size < 2:
         raise ValueError(f"pos must be one row of at least two heights, but has shape {z.shape}.")
     n_draws = None if n_draws is None else whole_number(n_draws, "n_draws", 1)
+    if not np.all(np.isfinite(z)):
+        raise ValueError(f"pos must be finite heights, but {shown(pos)} was given.")
+    z = np.sort(z)
+    if prior is not None and samples is None:
+        raise ValueError("prior is drawn beside samples, but no samples were given.")
     drawn, before = (
         None if x is None else _of_draws(model, x, z, most)
         for x, most in ((samples, n_draws), (prior, None))
@@ -88,6 +95,12 @@ def plot_acceleration_density(
             ax.plot(z, best[i], color=GREY, lw=1.4, ls=":", label="best fit, no uncertainty")
             bands.append({"median": best[i]})
             continue
+        if len(drawn[i]) < FEWEST:
+            # A band of a few draws would have no width, or that of chance.
+            for row in drawn[i]:
+                ax.plot(z, row, color=LINES[0], lw=1.0, alpha=0.7, label="draws")
+            bands.append({"median": np.nanmedian(drawn[i], axis=0)})
+            continue
         bands.append(draw_band(ax, z, drawn[i], LINES[0], "median, 68 and 95 %"))
         if before is not None:
             share = share_from_data(drawn[i], before[i], True)
@@ -97,13 +110,13 @@ def plot_acceleration_density(
     true_curves = []
     if true_functions is not None:
         midplane, functions, name = true_functions
-        for ax, func, unit, shown in zip(
+        for ax, func, unit, own in zip(
             axes, functions, (ACCELERATION, DENSITY), SHOWN, strict=True
         ):
             # Quantity leaves a unit that the function attached and adds one that it did not.
             y = func(z - midplane)
             y = y if isinstance(y, u.Quantity) else u.Quantity(y, unit)
-            true_curves.append(np.broadcast_to(internal(y, shown, "what truth returns"), z.shape))
+            true_curves.append(np.broadcast_to(internal(y, own, "what truth returns"), z.shape))
             ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label=name, zorder=4)
 
     axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))

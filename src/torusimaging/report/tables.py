@@ -5,8 +5,10 @@ import textwrap
 import astropy.units as u
 import numpy as np
 
+from ..arguments import shown
 from ..literature import RadialTerm
 from ..mock import MockSurvey
+from ..models import TorusImaging1DPotential
 from ..profile import profiles
 from ..results import DERIVED, SUN, Fit
 from ..rounding import percent, rounded
@@ -16,6 +18,7 @@ from ..words import sun_of
 
 # A share from the data below which the prior says more.
 HALF = 0.5
+HEIGHTS = 61
 WIDTH = 100  # characters of a line
 
 
@@ -112,7 +115,9 @@ def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
 
 
 def describe(fit: Fit) -> str:
-    """How the fit went, in a few sentences."""
+    """How the fit went, in a few sentences.  Raises ``ValueError`` for anything else than a fit."""
+    if not isinstance(fit, Fit):
+        raise ValueError(f"fit must be a Fit, but {shown(fit)} was given.")
     lines = [
         f"{fit.data['label'].size} pixels, {fit.optimizer.iter_num} steps to the optimum, "
         f"chi^2 per pixel {fit.chi2_per_pixel:.2f}.",
@@ -157,13 +162,21 @@ def _from_prior(fit: Fit) -> list[str]:
     """Where the prior says more than the data, in a sentence."""
     if fit.samples is None or fit.prior_draws is None:
         return []
-    table = profiles(fit, literature=False)
-    shares, height = np.asarray(table["rho_from_data"]), table["z"].to_value(u.kpc)
-    beyond = np.flatnonzero(~(shares < HALF))
-    first = height[beyond[-1] + 1] if beyond.size and beyond[-1] + 1 < height.size else None
-    if first is None:
-        return []
-    return [f"The prior says more than the data of the density beyond |z| = {first:.2f} kpc."]
+    height = np.linspace(0.0, float(fit.model.reach(fit.params)) * (1 - 1e-9), HEIGHTS)
+    sides = {"": 1}
+    if isinstance(fit.model, TorusImaging1DPotential) and fit.model.density.two_sided:
+        sides = {" above the plane": 1, " below the plane": -1}
+    lines = []
+    for side, sign in sides.items():
+        table = profiles(fit, sign * height * u.kpc, literature=False)
+        shares = np.asarray(table["rho_from_data"])
+        known = np.flatnonzero(shares >= HALF)
+        if known.size and not np.any(shares[known[-1] + 1 :] < HALF):
+            continue
+        where = f"beyond |z| = {height[known[-1] + 1]:.2f} kpc" if known.size else "at all heights"
+        if known.size or np.any(shares < HALF):
+            lines.append(f"The prior says more than the data of the density{side} {where}.")
+    return lines
 
 
 def _unresolved(fit: Fit) -> list[str]:
