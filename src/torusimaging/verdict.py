@@ -36,6 +36,7 @@ from scipy import stats
 from .consistency import check_consistency
 from .distributions import pulls
 from .foliation import PotentialFoliation
+from .foliation.density import Side
 from .goodness import RARE, Goodness, goodness_of
 from .literature import SUN_HEIGHT, SUN_HEIGHT_ERR
 from .models import TorusImaging1DPotential
@@ -282,6 +283,11 @@ def _slopes(model, layout: Layout, limits, free: Array, functions: dict) -> dict
         return {name: function(model, params) for name, function in functions.items()}
 
     return jax.jacfwd(values)(free)
+
+
+@eqx.filter_jit
+def _density(side: Side, height: Array) -> Array:
+    return side.density(height)
 
 
 # -- the checks --------------------------------------------------------------------------------
@@ -554,7 +560,7 @@ def _coarse(case: _Case) -> Iterator[Finding]:
     if not isinstance(foliation, PotentialFoliation):
         return
     height = np.linspace(0.0, float(case.fit.model.reach(case.fit.params)), 400)
-    density = np.asarray(foliation.above.density(jnp.asarray(height)))
+    density = np.asarray(_density(foliation.above, jnp.asarray(height)))
     below = np.flatnonzero(density < density[0] / 2)
     pixel = pixel_height(case.fit).to_value(u.kpc)
     if below.size and pixel > height[below[0]]:

@@ -14,6 +14,7 @@ points: time along the orbit is dt = g dphi with g = sqrt(2 Phi) / |dPhi/dq|, a 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import equinox as eqx
 import jax
@@ -103,8 +104,12 @@ class OrbitGrid(eqx.Module):
         return self.heights[-1]
 
 
+# A rule is the solution of an eigenvalue problem, and each orbit of a grid takes the same few.
+_legendre = lru_cache(maxsize=64)(np.polynomial.legendre.leggauss)
+
+
 def _split_rule(edges: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    t, w = np.polynomial.legendre.leggauss(n)
+    t, w = _legendre(n)
     half = np.diff(edges)[:, None] / 2
     middle = (edges[1:] + edges[:-1])[:, None] / 2
     return (middle + half * t).ravel(), (half * w).ravel()

@@ -1,6 +1,8 @@
 """The normal approximation of a posterior at its maximum."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -91,11 +93,13 @@ def ln_densities(ln_density: Callable, draws: Float[Array, "n d"], args: Any) ->
     return jax.lax.map(lambda w: ln_density(w, args), draws, batch_size=16)
 
 
-def _evaluate(ln_density: Callable, draws: np.ndarray, args: Any) -> np.ndarray:
-    """ln densities, -inf where they are not finite."""
+def _evaluate(ln_density: Callable, draws: np.ndarray, args: Any, threads: int = 1) -> np.ndarray:
+    """ln densities, -inf where they are not finite; parts of the draws by several threads."""
     size, d = draws.shape
     parts = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0)))).reshape(-1, CHUNK, d)
-    out = np.concatenate([ln_densities(ln_density, part, args) for part in parts])[:size]
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda part: np.asarray(ln_densities(ln_density, part, args)), parts)
+        out = np.concatenate(list(found))[:size]
     return np.where(np.isfinite(out), out, -np.inf)
 
 
@@ -195,7 +199,9 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
         proposals.append(proposal)
         new = proposal.rvs(n, rng)
         draws = np.concatenate([draws, new])
-        logdensity = np.concatenate([logdensity, _evaluate(ln_density, new, args)])
+        # The program is compiled by now: threads would each compile one of their own.
+        found = _evaluate(ln_density, new, args, os.cpu_count() or 1)
+        logdensity = np.concatenate([logdensity, found])
         terms = [
             np.log(m / len(draws)) + q.logpdf(draws) for m, q in zip(sizes, proposals, strict=False)
         ]

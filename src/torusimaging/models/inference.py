@@ -199,8 +199,8 @@ class Inference(Posterior):
         steps = (rng.random() + np.arange(num_draws)) / num_draws
         total = np.cumsum(np.exp(found.ln_weights))
         picks = rng.permutation(np.minimum(np.searchsorted(total, steps), total.size - 1))
-        free = centre + jnp.asarray(found.draws[picks]) @ factor.T
-        draws = np.asarray(_constrain(limits, free))
+        free = np.asarray(centre) + found.draws[picks] @ np.asarray(factor).T
+        draws = np.asarray(_constrain(limits, jnp.asarray(free)))
         seconds = time.perf_counter() - begin
         weighed = len(found.draws)
         state = LaplaceState.of(

@@ -199,8 +199,8 @@ class TorusImaging1DPotential(OrbitModel):
             return choose_knots(make, sizes, binned_data, knots)
         guess = initial.guess(binned_data)
         data = read_map(binned_data, kind_of(binned_data))
-        pos, vel = data.pos[guess.pixels], data.vel[guess.pixels]
-        heights, speeds = np.abs(np.asarray(pos) - guess.pos0), np.abs(np.asarray(vel) - guess.vel0)
+        pos, vel = np.asarray(data.pos)[guess.pixels], np.asarray(data.vel)[guess.pixels]
+        heights, speeds = np.abs(pos - guess.pos0), np.abs(vel - guess.vel0)
         reach = float(heights.max())
         omega0 = float(np.exp(guess.ln_omega0))
         top = _outermost(heights, speeds, omega0, reach)
@@ -224,12 +224,9 @@ class TorusImaging1DPotential(OrbitModel):
         shape = initial.make_knots(label_knots, 1.0, label_knots_spacing_power, "label_knots")
         check_pixels(guess.pixels.size, Layout.of(start).size + len(shape))
         check_gradient(binned_data)
-        above, below = form.sides(start["density_params"])
-        _check_mass(float(above.force(jnp.asarray(reach))), omega0**2 * reach)
-        orbits = PotentialFoliation(
-            jnp.asarray(guess.pos0), jnp.asarray(guess.vel0), above, below, form.grid(top)
-        )
-        r_max = float(_largest_radius(orbits, pos, vel))
+        places = jnp.asarray(pos), jnp.asarray(vel)
+        pull, r_max = map(float, _look(form, form.grid(top), start, jnp.asarray(reach), *places))
+        _check_mass(pull, omega0**2 * reach)
         radii = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
         reference = float(np.log(guess.label_range / r_max))
         options = {"label_sign": guess.label_sign, "label_reference": reference} | options
@@ -439,8 +436,14 @@ def _check_mass(pull: float, expected: float) -> None:
 
 
 @eqx.filter_jit
-def _largest_radius(orbits: PotentialFoliation, pos: Array, vel: Array) -> Array:
-    return jnp.max(orbits.radius(pos, vel))
+def _look(
+    form: DensityForm, grid: OrbitGrid, start: dict, reach: Array, pos: Array, vel: Array
+) -> tuple[Array, Array]:
+    """The pull at the data's height and the largest radius of the pixels' orbits at the start."""
+    above, below = form.sides(jax.tree.map(jnp.asarray, start["density_params"]))
+    centre = jnp.asarray(start["pos0"]), jnp.asarray(start["vel0"])
+    orbits = PotentialFoliation(*centre, above, below, grid)
+    return above.force(reach), jnp.max(orbits.radius(pos, vel))
 
 
 def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: float) -> float:

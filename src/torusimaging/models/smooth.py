@@ -98,9 +98,11 @@ class SmoothDensity(DensityForm):
         ]
         self.knots = jnp.asarray(edges)
         self.reference = for_each(centre, edges.size - 1, "reference", "cells")
-        self.core = jnp.asarray(positive(core, "core"))
+        core = positive(core, "core")
+        self.core = jnp.asarray(core)
         self.scales = jnp.asarray(scales)
-        self.whitening = jnp.asarray(_whitening(np.asarray(self._places), *scales[:3]))
+        places = np.arcsinh(middles(edges) / core)
+        self.whitening = jnp.asarray(_whitening(places, *scales[:3]))
         least = f"more than 2 and at most {MOST_DOF:g}, or None"
         self.dof = (
             None

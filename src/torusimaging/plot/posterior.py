@@ -65,12 +65,12 @@ def plot_profiles(
         raise ValueError(f"name must be text, but {shown(name)} was given.")
     truth_value(literature, "literature")
     own = name or "this fit"
-    others = mapping(others or {}, "others")
+    named = mapping(others or {}, "others")
     tables = {own: table}
     # Two tables must not share a name: neither would be told from the other.
-    for key, other in others.items():
+    for key, other in named.items():
         free, k = key, 1
-        while free in tables or (free != key and free in others):
+        while free in tables or (free != key and free in named):
             k += 1
             free = f"{key} ({k})"
         tables[free] = other
