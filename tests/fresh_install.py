@@ -60,6 +60,7 @@ def check(interpreter: str, wheel: pathlib.Path, home: pathlib.Path, work: pathl
         "install": [*install, wheel],
         "README": readme,
         "oti --help": [oti, "--help"],
+        "oti demo": [oti, "demo", "--quiet", "--out", home / "demo"],
         "install arviz-base": [*install, "arviz-base"],
         "README beside arviz-base": readme,
     }
