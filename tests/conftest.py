@@ -10,8 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Declared shapes are checked while the tests run, below the line where arrays are plain.
-PLAIN = "actions distributions foliation inference likelihoods priors splines"
-PLAIN += " models.objectives models.pixels"
+PLAIN = "data.pixels foliation inference likelihoods parameters priors splines"
 install_import_hook([f"torusimaging.{name}" for name in PLAIN.split()], "beartype.beartype")
 
 jax.config.update("jax_enable_x64", True)

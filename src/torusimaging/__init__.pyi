@@ -1,21 +1,11 @@
-from . import (
-    actions,
-    catalog,
-    data,
-    foliation,
-    inference,
-    literature,
-    mock,
-    models,
-    plot,
-    priors,
-    report,
-)
-from .calibration import Calibration, calibrate
-from .comparison import ModelComparison, compare_models
-from .consistency import Consistency, check_consistency
-from .galaxy import ActionComparison, compare_actions
-from .goodness import Goodness, check_goodness
+from . import catalog, data, foliation, inference, mock, models, parameters, plot, priors, report
+from .checks.actions import ActionComparison, compare_actions
+from .checks.calibration import Calibration, calibrate
+from .checks.comparison import ModelComparison, compare_models
+from .checks.consistency import Consistency, check_consistency
+from .checks.goodness import Goodness, check_goodness
+from .checks.symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
+from .checks.verdict import Finding, Verdict, judge
 from .models import (
     Layer,
     TorusImaging1D,
@@ -23,10 +13,9 @@ from .models import (
     TorusImaging1DSpline,
     solar_layers,
 )
-from .profile import profiles
-from .results import Fit, fit_map, load
-from .symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
-from .verdict import Finding, Verdict, judge
+from .results import literature
+from .results.fit import Fit, fit_map, load
+from .results.profiles import profiles
 
 __all__ = [
     "ActionComparison",
@@ -43,7 +32,6 @@ __all__ = [
     "TorusImaging1DPotential",
     "TorusImaging1DSpline",
     "Verdict",
-    "actions",
     "calibrate",
     "catalog",
     "check_asymmetry",
@@ -61,6 +49,7 @@ __all__ = [
     "load",
     "mock",
     "models",
+    "parameters",
     "plot",
     "priors",
     "profiles",

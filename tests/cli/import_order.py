@@ -17,7 +17,7 @@ import jax  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 
 import torusimaging as oti  # noqa: E402
-from torusimaging import distributions  # noqa: E402
+from torusimaging.priors import named as distributions  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 given = distributions.as_arrays({"pos0": dist.TruncatedNormal(0.0, 1.0, low=0.0)})["pos0"]

@@ -11,7 +11,7 @@ from astropy.table import Table
 
 import torusimaging as oti
 from torusimaging.cli import main
-from torusimaging.writing import in_use
+from torusimaging.files.writing import in_use
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.cli import main
-from torusimaging.writing import in_use
+from torusimaging.files.writing import in_use
 
 FAST = ["--chains", "2", "--warmup", "60", "--draws", "30"]
 

@@ -12,7 +12,7 @@ SCRIPT = pathlib.Path(__file__).with_name("import_order.py")
 @pytest.mark.parametrize(
     "before",
     [
-        "torusimaging.storage",
+        "torusimaging.results.storage",
         "lazy:numpyro",
         "lazy:jax lazy:numpyro torusimaging.storage",
         "numpyro arviz_base torusimaging.distributions",

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import torusimaging as oti
-from torusimaging.ranks import DRAWS, holm, inside, rank_of, uniformity
+from torusimaging.checks.ranks import DRAWS, holm, inside, rank_of, uniformity
 
 SIMULATIONS = 20
 SETTINGS = {"sampler": "laplace", "num_steps": 400, "processes": 1}

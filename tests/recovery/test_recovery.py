@@ -134,9 +134,9 @@ def test_optimum_is_at_least_as_good_as_a_first_order_one():
     import jax
     from scipy.optimize import minimize
 
-    from torusimaging.models.objectives import OBJECTIVES
-    from torusimaging.models.pixels import read_map
-    from torusimaging.priors import Layout, make_bounds
+    from torusimaging.data.pixels import read_map
+    from torusimaging.inference.objectives import OBJECTIVES
+    from torusimaging.parameters import Layout, make_bounds
 
     fit = fit_mock(50_000, 3)[2]
     layout = Layout.of(fit.start)

@@ -9,10 +9,10 @@ import numpyro.distributions as dist
 import pytest
 
 import torusimaging as oti
-from torusimaging.models import knots as search
-from torusimaging.models.evidence import ln_pixel_likelihoods, quick_evidence, weighted_evidence
-from torusimaging.models.pixels import read_map
-from torusimaging.priors import Layout
+from torusimaging.data.pixels import read_map
+from torusimaging.inference import knots as search
+from torusimaging.inference.evidence import ln_pixel_likelihoods, quick_evidence, weighted_evidence
+from torusimaging.parameters import Layout
 
 START = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": np.log(0.07), "e_params": {}}
 # The centre and the frequency are known so well that the label's parameters alone are free.

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import torusimaging as oti
-from torusimaging.consistency import check_consistency
+from torusimaging.checks.consistency import check_consistency
 from torusimaging.plot.consistency import plot_consistency
-from torusimaging.results import Fit
+from torusimaging.results.fit import Fit
 
 OMEGA0 = 0.07
 

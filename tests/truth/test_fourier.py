@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from torusimaging import actions
-from torusimaging.foliation import FourierFoliation, UserFunction, solve_r_e
+from torusimaging.foliation import FourierFoliation, UserFunction, fourier_orbits, solve_r_e
 from torusimaging.splines import QuadraticSpline
 
 
@@ -122,10 +121,10 @@ def by_quadrature(f, pos, vel):
 @pytest.mark.parametrize("name", CASES)
 def test_action_and_angle_against_quadrature(name):
     f = CASES[name]
-    table = actions.tabulate(f, jnp.asarray(0.5))
+    table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
     stars = [(0.4, 0.02), (-0.5, 0.03), (-0.9, -0.01)]
     for pos, vel in stars:
-        out = actions.orbits(f, table, jnp.asarray([pos]), jnp.asarray([vel]))
+        out = fourier_orbits.orbits(f, table, jnp.asarray([pos]), jnp.asarray([vel]))
         action, theta = by_quadrature(f, jnp.asarray(pos), jnp.asarray(vel))
         assert out.flag[0] == 0
         np.testing.assert_allclose(out.J[0], action, rtol=1e-6)
@@ -136,8 +135,8 @@ def test_harmonic_oscillator_is_exact():
     f = foliation("pv", {2: 0.0})
     rng = np.random.default_rng(2)
     pos, vel = rng.normal(0.03, 0.4, 200), rng.normal(0, 0.02, 200)
-    out = actions.orbits(
-        f, actions.tabulate(f, jnp.asarray(1.0)), jnp.asarray(pos), jnp.asarray(vel)
+    out = fourier_orbits.orbits(
+        f, fourier_orbits.tabulate(f, jnp.asarray(1.0)), jnp.asarray(pos), jnp.asarray(vel)
     )
     q, p = pos - 0.03, vel + 0.002
     np.testing.assert_allclose(out.J, 0.5 * (q**2 * 0.08 + p**2 / 0.08), rtol=1e-10)
@@ -149,9 +148,9 @@ def test_harmonic_oscillator_is_exact():
 @pytest.mark.parametrize("name", FORCED)
 def test_period_is_the_time_along_the_contour(name):
     f = FORCED[name]
-    table = actions.tabulate(f, jnp.asarray(0.5))
+    table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
     pos, vel = jnp.asarray([0.5]), jnp.asarray([0.0])
-    out = actions.orbits(f, table, pos, vel)
+    out = fourier_orbits.orbits(f, table, pos, vel)
     r = float(f.radius(pos, vel)[0])
     # Periodic trapezoid on a fine grid, half a step off the turning points: smooth, so exact.
     theta = (jnp.arange(20000) + 0.5) / 20000 * 2 * jnp.pi
@@ -169,18 +168,20 @@ def test_no_force_for_odd_orders_in_pv():
 
 def test_flags():
     f = CASES["spline"]
-    table = actions.tabulate(f, jnp.asarray(0.5))
-    out = actions.orbits(f, table, jnp.asarray([0.1, 50.0, np.nan]), jnp.asarray([0.0, 0.0, 0.0]))
+    table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
+    out = fourier_orbits.orbits(
+        f, table, jnp.asarray([0.1, 50.0, np.nan]), jnp.asarray([0.0, 0.0, 0.0])
+    )
     assert list(out.flag) == [0, 1, 2]
     assert list(np.isnan(out.J)) == [False, True, True]
 
 
 def test_crossing_contours_end_the_model():
     f = foliation("pv", {2: 0.9})
-    table = actions.tabulate(f, jnp.asarray(2.0))
-    limit = actions.last_radius(f, jnp.asarray(2.0))[1]
+    table = fourier_orbits.tabulate(f, jnp.asarray(2.0))
+    limit = fourier_orbits.last_radius(f, jnp.asarray(2.0))[1]
     assert limit < 2.0
-    out = actions.orbits(f, table, jnp.asarray([3.0]), jnp.asarray([0.0]))
+    out = fourier_orbits.orbits(f, table, jnp.asarray([3.0]), jnp.asarray([0.0]))
     assert out.flag[0] == 1
 
 

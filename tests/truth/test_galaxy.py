@@ -11,8 +11,8 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 import torusimaging as oti
-from torusimaging.galaxy import _one_dimensional
-from torusimaging.reference import _galpy_age, stated_frame, vertical_line
+from torusimaging.checks.actions import _one_dimensional
+from torusimaging.checks.packages import _galpy_age, stated_frame, vertical_line
 
 STARS = np.random.default_rng(0).normal(0, [0.4, 0.025], (200, 2)).T
 

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 import torusimaging as oti
-from torusimaging.goodness import _angle_terms
-from torusimaging.models.linear import linearise
-from torusimaging.models.pixels import read_map
-from torusimaging.priors import Layout, make_bounds
-from torusimaging.results import Fit
+from torusimaging.checks.goodness import _angle_terms
+from torusimaging.data.pixels import read_map
+from torusimaging.inference.linear import linearise
+from torusimaging.parameters import Layout, make_bounds
+from torusimaging.results.fit import Fit
 
 ERR = 0.004
 DRAWS = 12

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from torusimaging.data.moments import PRIOR_STARS, Groups, global_scatter, local_scatter
+from torusimaging.data.scatter import PRIOR_STARS, Groups, global_scatter, local_scatter
 
 WIDTH = 3.0
 SHAPE = (7, 6)

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import torusimaging as oti
+from torusimaging.checks.perturbation import _layer_column, _odd_columns
+from torusimaging.data.pixels import Map
 from torusimaging.foliation.density import LayeredSide
 from torusimaging.foliation.potential import OrbitGrid
 from torusimaging.models import SmoothDensity
-from torusimaging.models.density import DensityForm
-from torusimaging.models.perturbation import _layer_column, _odd_columns
-from torusimaging.models.pixels import Map
+from torusimaging.models.densities import DensityForm
 from torusimaging.models.smooth import smooth_knots
 
 HEIGHT, TOP, CORE = 1.2, 1.8, 0.12

@@ -10,7 +10,6 @@ from scipy.interpolate import BSpline
 from scipy.optimize import brentq
 
 from torusimaging import mock
-from torusimaging.actions import potential_orbits
 from torusimaging.foliation import PotentialFoliation
 from torusimaging.foliation.density import (
     FOUR_PI_G,
@@ -23,6 +22,7 @@ from torusimaging.foliation.density import (
     smooth_potential_matrix,
 )
 from torusimaging.foliation.potential import COARSE, FINE, HalfTable, OrbitGrid, orbit_integrals
+from torusimaging.foliation.potential_orbits import potential_orbits
 from torusimaging.models.smooth import smooth_knots
 
 KNOTS = np.array([0.0, 0.04, 0.12, 0.23, 0.38, 0.55, 0.75, 0.96, 1.2, 3.0])

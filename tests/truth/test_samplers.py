@@ -7,8 +7,8 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 
 import torusimaging as oti
+from torusimaging.inference.objectives import ln_whitened
 from torusimaging.models.inference import _constrain
-from torusimaging.models.objectives import ln_whitened
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 19) * u.kpc, "vel": np.linspace(-70, 70, 19) * u.km / u.s}
 SMALL = {

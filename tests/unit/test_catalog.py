@@ -15,7 +15,7 @@ from astropy.table import Table
 import torusimaging as oti
 from torusimaging import catalog
 from torusimaging.catalog.join import best_rows, join_rows
-from torusimaging.data.files import open_table, write_table
+from torusimaging.files.open import open_table, write_table
 from torusimaging.report import write_sample
 from torusimaging.units import UnitError
 
@@ -151,7 +151,7 @@ def test_ratios_of_abundances_over_hydrogen(tmp_path):
 
 
 def test_only_the_columns_needed_are_read(survey, monkeypatch):
-    from torusimaging.data.fitsfile import FitsFile
+    from torusimaging.files.fits import FitsFile
 
     asked = []
     read = FitsFile.read

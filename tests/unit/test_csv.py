@@ -8,9 +8,9 @@ import pytest
 from astropy.table import Table
 
 from torusimaging.data import bin_files, read_map
-from torusimaging.data.csvfile import BLOCK
-from torusimaging.data.files import open_table
-from torusimaging.data.formats import TableError
+from torusimaging.files.csv_table import BLOCK
+from torusimaging.files.formats import TableError
+from torusimaging.files.open import open_table
 
 HEAD = "z_kpc,vz_kms,mgfe,mgfe_err\n"
 ROWS = "0.1,10,0.2,0.01\n0.2,20,0.3,0.01\n"

@@ -15,16 +15,10 @@ from hypothesis import given, settings
 
 import torusimaging as oti
 from torusimaging import arguments
+from torusimaging.data import pixels
 from torusimaging.inference.nuts import energy_fraction
-from torusimaging.models import (
-    FreeDensity,
-    Layer,
-    LayeredDensity,
-    UserDensity,
-    pixels,
-    solar_layers,
-)
-from torusimaging.priors import Layout, make_bounds
+from torusimaging.models import FreeDensity, Layer, LayeredDensity, UserDensity, solar_layers
+from torusimaging.parameters import Layout, make_bounds
 
 KPC_MYR = u.kpc / u.Myr
 SPLINE, POTENTIAL = oti.TorusImaging1DSpline, oti.TorusImaging1DPotential

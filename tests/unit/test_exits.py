@@ -10,10 +10,10 @@ import xarray as xr
 
 import torusimaging as oti
 from torusimaging.cli.cache import keep_programs
-from torusimaging.literature import OORT, RadialTerm
 from torusimaging.plot.style import label_text, own_style
 from torusimaging.report.captions import CAPTIONS
 from torusimaging.report.folder import check_formats
+from torusimaging.results.literature import OORT, RadialTerm
 
 BINS = {"pos": np.linspace(-1, 1, 31) * u.kpc, "vel": np.linspace(-60, 60, 31) * u.km / u.s}
 

@@ -11,8 +11,8 @@ from astropy.table import Column, Table
 from astropy.utils.masked import Masked
 
 import torusimaging as oti
-from torusimaging.data.files import expand, open_table, write_table
-from torusimaging.data.formats import TableError
+from torusimaging.files.formats import TableError
+from torusimaging.files.open import expand, open_table, write_table
 
 N = 2500
 RNG = np.random.default_rng(0)

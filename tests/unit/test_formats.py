@@ -17,9 +17,9 @@ from pyarrow import parquet
 
 import torusimaging as oti
 from torusimaging.data import bin_files, get_binned_label
-from torusimaging.data.files import expand, open_table, write_table
-from torusimaging.data.formats import TableError
-from torusimaging.data.smallfile import SmallFile
+from torusimaging.files.formats import TableError
+from torusimaging.files.open import expand, open_table, write_table
+from torusimaging.files.small import SmallFile
 from torusimaging.units import UnitError, internal, stated_unit
 
 BINS = {"pos": np.linspace(-1, 1, 5) * u.kpc, "vel": np.linspace(-60, 60, 5) * u.km / u.s}

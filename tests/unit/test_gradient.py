@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import torusimaging as oti
-from torusimaging.models.gradient import changes, check_gradient, doubts
+from torusimaging.data.gradient import changes, check_gradient, doubts
 
 MODELS = [oti.TorusImaging1DPotential, oti.TorusImaging1DSpline]
 V = 30.0  # km/s

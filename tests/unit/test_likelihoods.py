@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm, poisson
 
-from torusimaging import likelihoods
+from torusimaging.likelihoods import pixels as likelihoods
 
 
 def test_gaussian():

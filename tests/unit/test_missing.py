@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from torusimaging.data.missing import MISSING, is_missing
+from torusimaging.files.missing import MISSING, is_missing
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8", ">f4", ">f8"])

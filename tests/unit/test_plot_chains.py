@@ -13,8 +13,8 @@ from matplotlib.patches import StepPatch
 from matplotlib.path import Path
 
 import torusimaging as oti
-from torusimaging.models.samples import Samples
-from torusimaging.results import DERIVED
+from torusimaging.inference.draws import Samples
+from torusimaging.results.fit import DERIVED
 
 ERR = 0.01
 

@@ -7,10 +7,10 @@ import numpyro.distributions as dist
 import pytest
 
 import torusimaging as oti
-from torusimaging.distributions import as_arrays, entry, from_numbers, to_numbers
-from torusimaging.models.prior import BATCH, COUNTED, MOST_TRIED, Prior
-from torusimaging.priors import Layout, make_bounds
-from torusimaging.simulations import Problem
+from torusimaging.checks.simulations import Problem
+from torusimaging.parameters import Layout, make_bounds
+from torusimaging.priors.joint import BATCH, COUNTED, MOST_TRIED, Prior
+from torusimaging.priors.named import as_arrays, entry, from_numbers, to_numbers
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 31) * u.kpc, "vel": np.linspace(-70, 70, 31) * u.km / u.s}
 KINDS = ("potential", "spline")

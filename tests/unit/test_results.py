@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 import torusimaging as oti
+from torusimaging.files.writing import in_use
+from torusimaging.inference.draws import Samples, of_draws
+from torusimaging.inference.identity import data_digest
 from torusimaging.inference.nuts import diagnostics, energy_fraction
-from torusimaging.models.identity import data_digest
-from torusimaging.models.samples import Samples, of_draws
-from torusimaging.results import _interval
-from torusimaging.writing import in_use
+from torusimaging.results.fit import _interval
 
 
 @pytest.fixture(scope="module")

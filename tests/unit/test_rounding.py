@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from torusimaging.rounding import RoundedTable, rounded
+from torusimaging.results.rounding import RoundedTable, rounded
 
 
 @pytest.mark.parametrize(

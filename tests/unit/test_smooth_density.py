@@ -11,9 +11,9 @@ from scipy.special import gammaln
 import torusimaging as oti
 from torusimaging.models import SmoothDensity
 from torusimaging.models.layers import LayeredDensity
-from torusimaging.models.prior import Prior
 from torusimaging.models.smooth import cold_reference, smooth_knots
-from torusimaging.priors import Layout, make_bounds, student_residuals
+from torusimaging.parameters import Layout, make_bounds, student_residuals
+from torusimaging.priors.joint import Prior
 
 HEIGHT, TOP = 1.2, 1.6
 KNOTS = smooth_knots(16, HEIGHT, TOP)

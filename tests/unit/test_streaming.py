@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import torusimaging as oti
-from torusimaging.data.files import write_table
-from torusimaging.data.formats import TableError
+from torusimaging.files.formats import TableError
+from torusimaging.files.open import write_table
 from torusimaging.units import UnitError
 
 BINS = {"pos": np.linspace(-1, 1, 11) * u.kpc, "vel": np.linspace(-50, 50, 9) * u.km / u.s}

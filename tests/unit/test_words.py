@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import torusimaging as oti
-from torusimaging.words import doubt_of_label, sun_of
+from torusimaging.coordinates import doubt_of_label, sun_of
 
 FRAME = oti.catalog.FRAMES["tutorial"]
 

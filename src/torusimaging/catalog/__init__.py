@@ -8,10 +8,10 @@ from .fetch import fetch
 from .flags import BITS, bit, is_set
 from .frames import FRAMES, Frame, Galactocentric, to_galactocentric
 from .presets import PRESETS, Preset
+from .read import Request, read_stars
 from .sample import Sample, load, measured
 from .selection import SELECTIONS, RotationCurve, Selection, selection
 from .stars import Stars
-from .tables import Request, read_stars
 from .templates import template
 
 __all__ = [

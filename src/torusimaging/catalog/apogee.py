@@ -6,8 +6,8 @@ import numpy as np
 
 from ..arguments import shown, texts
 from .presets import APOGEE_DR17
+from .read import Request, read_stars
 from .stars import Stars
-from .tables import Request, read_stars
 
 FLAGS = (
     "ASPCAPFLAG",

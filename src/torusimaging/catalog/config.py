@@ -13,7 +13,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..reading import as_path, existing_file
+from ..files.paths import as_path, existing_file
 from ..units import UnitError, internal
 from .flags import ANY, HORTA24, TUTORIAL, bit
 from .frames import FRAMES, KMS, Frame

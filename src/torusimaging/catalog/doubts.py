@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import astropy.units as u
 import numpy as np
 
-from ..words import doubt_of_label
+from ..coordinates import doubt_of_label
 from .frames import KMS, Galactocentric
 from .stars import Stars, as_floats
 

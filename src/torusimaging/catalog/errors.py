@@ -17,7 +17,7 @@ import astropy.units as u
 import numpy as np
 
 from ..arguments import shown
-from ..data.formats import filled
+from ..files.formats import filled
 from ..units import internal
 from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_observables
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..arguments import shown
-from ..data.fitsfile import check_whole
-from ..data.formats import TableError
-from ..reading import as_path
-from ..writing import in_use, put
+from ..files.fits import check_whole
+from ..files.formats import TableError
+from ..files.paths import as_path
+from ..files.writing import in_use, put
 from .presets import PRESETS
 
 SDSS = "https://data.sdss.org/sas"

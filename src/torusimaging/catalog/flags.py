@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ..arguments import shown
-from ..data.formats import filled
+from ..files.formats import filled
 
 _WARN = "TEFF LOGG VMICRO M_H ALPHA_M C_M N_M STAR CHI2 COLORTE ROTATION SN SPEC_HOLE ATMOS_HOLE"
 _ELEMENTS = [*_WARN.split(), "VSINI"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from types import MappingProxyType
 
-from ..data.missing import MISSING
+from ..files.missing import MISSING
 from .errors import OBSERVABLES, correlation_names
 
 # What a star needs; the errors and correlations below are used where the files have them.

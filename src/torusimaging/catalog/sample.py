@@ -15,8 +15,8 @@ from .config import Config, read_config
 from .doubts import doubts
 from .errors import VerticalErrors, correlation_names, vertical_errors
 from .frames import KMS, Frame, Galactocentric, to_galactocentric
+from .read import Request, read_stars
 from .stars import Stars, as_floats
-from .tables import Request, read_stars
 
 CORRELATIONS = correlation_names()
 

@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
-from ..data.formats import filled
+from ..files.formats import filled
 from .cuts import CutFlow
 from .flags import ANY, is_set
 from .join import EXACT

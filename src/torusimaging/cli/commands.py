@@ -45,9 +45,9 @@ def _out(options, usual: str) -> str:
 
 def demo(options, progress) -> int:
     from .. import data, mock
+    from ..files.writing import in_use
     from ..report.folder import prepare_folder
-    from ..results import fit_map
-    from ..writing import in_use
+    from ..results.fit import fit_map
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -82,9 +82,9 @@ def demo(options, progress) -> int:
 
 def fit(options, progress) -> int:
     from .. import data
+    from ..files.writing import in_use
     from ..report.folder import prepare_folder
-    from ..results import fit_map
-    from ..writing import in_use
+    from ..results.fit import fit_map
 
     _check_sampling(options)
     progress.stage(f"reading {Path(options.map).name}")
@@ -117,11 +117,11 @@ def fit(options, progress) -> int:
 
 
 def sample(options, progress) -> int:
+    from ..files.paths import as_path
+    from ..files.writing import in_use
     from ..inference.checkpoint import read_identity
-    from ..reading import as_path
     from ..report.folder import prepare_folder
-    from ..results import load
-    from ..writing import in_use
+    from ..results.fit import load
 
     path = as_path(options.fit)
     progress.stage(f"reading {path.name}")
@@ -238,7 +238,7 @@ def _draw(fit, options, progress, checkpoint: Path | None, resume=False):
 
 def _report(fit, options, progress, folder, binned, survey) -> int:
     from .. import report
-    from ..literature import RadialTerm
+    from ..results.literature import RadialTerm
 
     progress.stage("tables")
     radial = RadialTerm() if options.radial else None

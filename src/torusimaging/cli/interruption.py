@@ -117,7 +117,7 @@ class Interruption:
         if not self.ends_process:
             return
         try:
-            from ..writing import remove_unfinished
+            from ..files.writing import remove_unfinished
 
             remove_unfinished()
             if "multiprocessing" in sys.modules:

@@ -1,7 +1,7 @@
+from ..files.open import open_table, write_table
 from .binning import get_binned_counts, get_binned_label
-from .files import open_table, write_table
+from .csvmap import read_map, write_map
 from .streaming import bin_files
-from .tables import read_map, write_map
 
 __all__ = [
     "bin_files",

@@ -19,8 +19,8 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.formats import filled
 from ..units import internal
-from .formats import filled
 from .plane import Labels, Plane
 
 FARTHEST = 200.0  # kpc

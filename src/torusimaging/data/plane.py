@@ -9,9 +9,9 @@ import boost_histogram as bh
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.formats import filled
+from ..files.missing import is_missing, stands_out
 from ..units import internal, label_unit, plane_units, with_unit
-from .formats import filled
-from .missing import is_missing, stands_out
 from .sums import Axes, Map, check_size
 
 SPEED = u.km / u.s

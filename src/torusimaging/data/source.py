@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import mapping
+from ..files.formats import Columns, TableError, filled, nearest
+from ..files.missing import MISSING, is_missing
 from ..units import UnitError, internal, label_unit
-from .formats import Columns, TableError, filled, nearest
-from .missing import MISSING, is_missing
 from .plane import SPEED, Plane, labels_of
 from .sums import Stars
 

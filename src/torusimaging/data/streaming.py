@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import astropy.units as u
 import numpy as np
 
-from .files import expand, open_table
-from .formats import TableError, TableFile
-from .hats import is_opened, partitions
-from .missing import MISSING
+from ..files.formats import TableError, TableFile
+from ..files.hats import is_opened, partitions
+from ..files.missing import MISSING
+from ..files.open import expand, open_table
 from .plane import Plane, check_scatter
 from .source import Source, check_columns, check_marks, check_units
 from .sums import Stars, make_map

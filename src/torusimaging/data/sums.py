@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..units import internal
-from .moments import Groups, global_scatter, local_scatter
+from .scatter import Groups, global_scatter, local_scatter
 
 # Classes of equal width in the logarithm of the error, and the smallest error that has classes of
 # its own beside the largest.  The scatter sees a class's mean variance in each pixel only, which

@@ -1,4 +1,5 @@
-from .fourier import FourierFoliation, UserFunction, solve_r_e
-from .potential import PotentialFoliation
+"""Families of orbits: parameters to actions, angles, frequencies and fields."""
 
-__all__ = ["FourierFoliation", "PotentialFoliation", "UserFunction", "solve_r_e"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

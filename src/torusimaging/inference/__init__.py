@@ -1,17 +1,5 @@
-from .checkpoint import Checkpoint
-from .laplace import laplace_factor
-from .nuts import Chains, Interrupted, Progress, sample_nuts
-from .optimize import OptimizeResult, OptimizeState, minimise, minimise_squares
+"""Optima, posteriors, evidence and draws of a problem."""
 
-__all__ = [
-    "Chains",
-    "Checkpoint",
-    "Interrupted",
-    "OptimizeResult",
-    "OptimizeState",
-    "Progress",
-    "laplace_factor",
-    "minimise",
-    "minimise_squares",
-    "sample_nuts",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..writing import Lock, whole_name, write_complete
+from ..files.writing import Lock, whole_name, write_complete
 
 RUN, LOCK = "run.json", "lock"
 

@@ -1,16 +1,5 @@
 """Exact one-dimensional galaxies and survey-like catalogues drawn from them."""
 
-from .apogee import MockApogee, write_apogee
-from .potential1d import Potential1D, solar_potential
-from .survey import MockSurvey, draw_stars, survey_selection, tanh_label
+import lazy_loader
 
-__all__ = [
-    "MockApogee",
-    "MockSurvey",
-    "Potential1D",
-    "draw_stars",
-    "solar_potential",
-    "survey_selection",
-    "tanh_label",
-    "write_apogee",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,7 +15,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..reading import as_path
+from ..files.paths import as_path
 from .apogee_files import ALLSTAR_FILE, GAIA_FILE, split_rows, write_allstar, write_gaia
 from .potential1d import Potential1D
 from .survey import MockSurvey, checked_count, draw_stars, streams, tanh_label

@@ -11,7 +11,7 @@ import astropy.units as u
 import numpy as np
 from astropy.io import fits
 
-from ..writing import write_complete
+from ..files.writing import write_complete
 
 ALLSTAR_FILE = "allStarLite-dr17-synspec_rev1.fits"
 GAIA_FILE = "allStar-dr17-synspec-gaiadr3-gaiasourcelite.fits"

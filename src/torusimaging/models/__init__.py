@@ -1,18 +1,5 @@
-from .density import FreeDensity, UserDensity
-from .layers import Layer, LayeredDensity, solar_layers
-from .potential import TorusImaging1DPotential
-from .smooth import SmoothDensity
-from .spline import TorusImaging1DSpline
-from .user import TorusImaging1D
+"""Models: parameters to orbits and labels, with priors and a start."""
 
-__all__ = [
-    "FreeDensity",
-    "Layer",
-    "LayeredDensity",
-    "SmoothDensity",
-    "TorusImaging1D",
-    "TorusImaging1DPotential",
-    "TorusImaging1DSpline",
-    "UserDensity",
-    "solar_layers",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

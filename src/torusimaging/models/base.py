@@ -9,11 +9,11 @@ import numpy as np
 from astropy.table import QTable
 from jaxtyping import Array
 
-from .. import actions
+from ..data.pixels import VELOCITY, require_x64
 from ..foliation.density import G
+from ..foliation.tables import BEYOND, NOT_FINITE, OUTWARD, Orbits
 from ..units import internal
 from .inference import Inference
-from .pixels import VELOCITY, require_x64
 from .posterior import evaluate_label
 
 ACCELERATION = u.kpc / u.Myr**2
@@ -27,7 +27,7 @@ class OrbitModel(Inference):
         """The height (kpc) above the plane's centre up to which the model has values."""
 
     @abc.abstractmethod
-    def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
+    def orbits(self, params: dict, pos: Array, vel: Array) -> Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
 
     @property
@@ -105,9 +105,9 @@ class OrbitModel(Inference):
         for name, unit, column in zip(names, units, columns, strict=False):
             table[name] = column * unit
         table["flag"] = columns[-1]
-        table.meta["n_outside"] = int(np.sum(columns[-1] == actions.BEYOND))
-        table.meta["n_not_finite"] = int(np.sum(columns[-1] == actions.NOT_FINITE))
-        table.meta["n_outward"] = int(np.sum(columns[-1] == actions.OUTWARD))
+        table.meta["n_outside"] = int(np.sum(columns[-1] == BEYOND))
+        table.meta["n_not_finite"] = int(np.sum(columns[-1] == NOT_FINITE))
+        table.meta["n_outward"] = int(np.sum(columns[-1] == OUTWARD))
         return table
 
 

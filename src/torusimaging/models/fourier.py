@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .. import actions
 from ..arguments import dictionary, positive
+from ..foliation.fourier_orbits import orbits, tabulate
+from ..foliation.tables import Orbits
 from .base import OrbitModel
 
 
@@ -27,11 +28,11 @@ class FourierModel(OrbitModel):
         """The height (kpc) above the plane's centre up to which the model has values."""
         return self.r_e_max(params) / jnp.exp(0.5 * params["ln_Omega0"])
 
-    def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
+    def orbits(self, params: dict, pos: Array, vel: Array) -> Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
         foliation = self.foliation(params)
-        table = actions.tabulate(foliation, self.r_e_max(params))
-        return actions.orbits(foliation, table, pos, vel)
+        table = tabulate(foliation, self.r_e_max(params))
+        return orbits(foliation, table, pos, vel)
 
     def check_e_funcs(self, params: dict, r_e_max: float | None = None) -> tuple[bool, np.ndarray]:
         """Whether no contours cross inside `r_e_max` (internal units; default: the last knot).

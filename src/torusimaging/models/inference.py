@@ -11,22 +11,17 @@ import numpy as np
 from jaxtyping import Array
 
 from ..arguments import choice, truth, whole_number
+from ..data.gradient import check_pixels
+from ..data.pixels import check_names, check_places, pad, read_map, require_x64
+from ..files.paths import as_path
 from ..inference import laplace, nuts, optimize
 from ..inference.checkpoint import Checkpoint
-from ..priors import Bounds, Layout, make_bounds, unpack_bounds
-from ..reading import as_path
-from . import prior
-from .gradient import check_pixels
-from .identity import identity_of
-from .objectives import (
-    OBJECTIVES,
-    RESIDUALS,
-    ln_whitened,
-    minus_ln_posterior_free,
-)
-from .pixels import check_names, check_places, pad, read_map, require_x64
+from ..inference.draws import LaplaceState, Samples, SampleState
+from ..inference.identity import identity_of
+from ..inference.objectives import OBJECTIVES, RESIDUALS, ln_whitened, minus_ln_posterior_free
+from ..parameters import Bounds, Layout, make_bounds, unpack_bounds
+from ..priors import joint
 from .posterior import Posterior, evaluate
-from .samples import LaplaceState, Samples, SampleState
 
 # More steps, draws or chains than these are a slip of the hand, and do not fit in memory.
 MOST_STEPS, MOST_DRAWS, MOST_CHAINS = 100_000, 10_000_000, 1000
@@ -240,7 +235,7 @@ class Inference(Posterior):
         params = self.floats(params)
         layout = Layout.of(params)
         limits = make_bounds(layout, params, bounds, self.given)
-        return Samples(prior.Prior.of(self, params, layout, limits).draw(size, seed), layout)
+        return Samples(joint.Prior.of(self, params, layout, limits).draw(size, seed), layout)
 
     def get_crlb(
         self, params: dict, data: dict, objective: str = "gaussian", inv: bool = False

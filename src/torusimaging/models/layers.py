@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array
 
 from ..arguments import choice, positive, shown, truth
+from ..data.pixels import require_x64
 from ..foliation.density import KINDS, LayeredSide, Side
 from ..units import internal
-from .density import DENSITY, DensityForm, of_sides
-from .pixels import require_x64
+from .densities import DENSITY, DensityForm, of_sides
 
 
 @dataclass(frozen=True)

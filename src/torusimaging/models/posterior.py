@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .. import distributions, likelihoods
 from ..arguments import shown
+from ..data.pixels import Map, check_names, read_map, require_x64
 from ..foliation import FourierFoliation, PotentialFoliation
-from ..priors import Bounds, Layout, check_structure, make_bounds, student_residuals
+from ..inference.objectives import OBJECTIVES
+from ..likelihoods import pixels as likelihoods
+from ..parameters import Bounds, Layout, check_structure, make_bounds, student_residuals
+from ..priors import joint, named
 from ..units import plain_parameter
-from . import prior
-from .objectives import OBJECTIVES
-from .pixels import Map, check_names, read_map, require_x64
 
 SCALARS = ("pos0", "vel0", "ln_Omega0")
 
@@ -26,7 +26,7 @@ class Posterior(eqx.Module):
     `given` holds the user's own priors by the name of what they are for (see `with_priors`).
     """
 
-    given: dict[str, distributions.Distribution]
+    given: dict[str, named.Distribution]
 
     def __repr__(self) -> str:
         own = f"priors of {', '.join(self.given)}" if self.given else "default priors"
@@ -72,7 +72,7 @@ class Posterior(eqx.Module):
     @property
     def is_least_squares(self) -> bool:
         """Whether the prior is a sum of squares between limits, as Levenberg-Marquardt needs."""
-        return all(map(distributions.is_square, self.given.values()))
+        return all(map(named.is_square, self.given.values()))
 
     def prior_residuals(self, params: dict) -> Array:
         """Terms whose squares, halved, are minus the ln prior but for `penalty`.
@@ -88,28 +88,28 @@ class Posterior(eqx.Module):
 
     def linear_factors(self, params: dict) -> list[tuple[Array, Array | None]]:
         """Linear residuals of each factor of the prior, and its degrees of freedom if it is a t."""
-        places = [distributions.Place.of(name) for name in self.given]
+        places = [named.Place.of(name) for name in self.given]
         factors = [
             (factor, self.dofs.get(name))
             for name, factor in self.prior_factors(params).items()
-            if not any(p.covers(distributions.Place.of(name)) for p in places)
+            if not any(p.covers(named.Place.of(name)) for p in places)
         ]
         return factors + [
-            (distributions.normal_residuals(given, distributions.entry(params, name)), None)
+            (named.normal_residuals(given, named.entry(params, name)), None)
             for name, given in self.given.items()
-            if distributions.is_normal(given)
+            if named.is_normal(given)
         ]
 
     def penalty(self, params: dict) -> Array:
         """The terms of minus the ln prior that are no sums of squares."""
         total = self.regularization(params)
         for name, given in self.given.items():
-            if not distributions.is_square(given):
-                total -= distributions.ln_density(given, distributions.entry(params, name))
+            if not named.is_square(given):
+                total -= named.ln_density(given, named.entry(params, name))
         return total
 
     @property
-    def priors(self) -> dict[str, distributions.Distribution]:
+    def priors(self) -> dict[str, named.Distribution]:
         """The distributions whose product is the prior, by the name of their parameter.
 
         Default ones as numpyro normals, each marginalised over the others.  Parameters that are
@@ -117,9 +117,9 @@ class Posterior(eqx.Module):
         published regularisation, which is no distribution.
         """
         require_x64(self)
-        return prior.marginals(self)
+        return joint.marginals(self)
 
-    def with_priors(self, priors: dict[str, distributions.Distribution]) -> "Posterior":
+    def with_priors(self, priors: dict[str, named.Distribution]) -> "Posterior":
         """The model with further priors, numpyro distributions by the name of their parameter.
 
         Names are those of `priors`, of any other part of the parameters (``pos0``,
@@ -128,7 +128,7 @@ class Posterior(eqx.Module):
         Raises ``ValueError`` for anything but distributions.
         """
         require_x64(self)
-        new = self.given | distributions.as_arrays(priors)
+        new = self.given | named.as_arrays(priors)
         return eqx.tree_at(lambda model: model.given, self, new, is_leaf=lambda x: x is self.given)
 
     @property
@@ -170,7 +170,7 @@ class Posterior(eqx.Module):
             params,
             is_leaf=lambda x: not isinstance(x, dict),
         )
-        for name, x in distributions.leaves_of(out).items():
+        for name, x in named.leaves_of(out).items():
             if name in SCALARS and x.ndim:
                 raise ValueError(f"{name} in params must be one number, but has shape {x.shape}.")
             if not np.all(np.isfinite(x)):
@@ -222,7 +222,7 @@ class Posterior(eqx.Module):
 
         Raises ``ValueError`` for parameters without probability in the given priors.
         """
-        distributions.check_priors(self.given, params)
+        named.check_priors(self.given, params)
         layout = Layout.of(params)
         return layout, make_bounds(layout, params, None)
 

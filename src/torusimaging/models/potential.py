@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .. import actions
 from ..arguments import (
     check_options,
     choice,
@@ -21,26 +20,21 @@ from ..arguments import (
     sign,
     truth,
 )
-from ..distributions import as_arrays, from_numbers, to_numbers
+from ..data.gradient import check_gradient, check_pixels
+from ..data.pixels import kind_of, read_map, require_x64
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
 from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
-from ..priors import Layout, slope_residuals, start_inside
+from ..foliation.potential_orbits import potential_orbits
+from ..foliation.tables import INSIDE, OUTWARD, Orbits
+from ..inference.knots import choose_knots
+from ..parameters import Layout, slope_residuals, start_inside
+from ..priors.named import as_arrays, from_numbers, to_numbers
 from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, internal
-from . import initial
+from . import start as initial
 from .base import OrbitModel, heights_of
-from .density import (
-    DENSITY,
-    STEEPEST,
-    DensityForm,
-    FreeDensity,
-    UserDensity,
-    reference_density,
-)
-from .gradient import check_gradient, check_pixels
-from .knots import choose_knots
+from .densities import DENSITY, STEEPEST, DensityForm, FreeDensity, UserDensity, reference_density
 from .layers import Layer, LayeredDensity, solar_layers
-from .pixels import kind_of, read_map, require_x64
 from .smooth import LEAST_KNOTS, SmoothDensity, smooth_knots
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
@@ -322,15 +316,15 @@ class TorusImaging1DPotential(OrbitModel):
         """The height (kpc) above the plane's centre up to which the model has values."""
         return self.height
 
-    def orbits(self, params: dict, pos: Array, vel: Array) -> actions.Orbits:
+    def orbits(self, params: dict, pos: Array, vel: Array) -> Orbits:
         """Action-angle variables at plain positions and velocities, shape (n,)."""
         orbits = self.foliation(params)
         orbits = eqx.tree_at(lambda f: f.grid, orbits, self.fine)
-        found = actions.potential_orbits(orbits, pos, vel)
+        found = potential_orbits(orbits, pos, vel)
         sides = [orbits.above] if orbits.below is None else [orbits.above, orbits.below]
         last = jnp.min(jnp.stack([side.potential(self.height) for side in sides]))
-        outward = (found.flag == actions.INSIDE) & (orbits.speed(pos, vel) > jnp.sqrt(2 * last))
-        return found._replace(flag=jnp.where(outward, actions.OUTWARD, found.flag))
+        outward = (found.flag == INSIDE) & (orbits.speed(pos, vel) > jnp.sqrt(2 * last))
+        return found._replace(flag=jnp.where(outward, OUTWARD, found.flag))
 
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arguments import positive, real_number, shown, truth
+from ..data.pixels import require_x64
 from ..foliation.density import Side, SmoothSide, middles
 from ..foliation.potential import COARSE, OrbitGrid
 from ..splines import radial_knots
 from ..units import plain_parameter
-from .density import STEEPEST, DensityForm, for_each, of_sides, reference_density
-from .pixels import require_x64
+from .densities import STEEPEST, DensityForm, for_each, of_sides, reference_density
 
 # The knots are even in asinh(|z| / core), with a core of this fraction of the data's height.
 CORE = 0.2

@@ -17,16 +17,16 @@ from ..arguments import (
     shown,
     sign,
 )
-from ..distributions import as_arrays, from_numbers, to_numbers
+from ..data.gradient import check_gradient, check_pixels
+from ..data.pixels import require_x64
 from ..foliation import FourierFoliation
-from ..priors import Layout, published_slope_residuals, slope_residuals, start_inside
+from ..inference.knots import choose_knots
+from ..parameters import Layout, published_slope_residuals, slope_residuals, start_inside
+from ..priors.named import as_arrays, from_numbers, to_numbers
 from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, plain_parameter
-from . import initial
+from . import start as initial
 from .fourier import FourierModel
-from .gradient import check_gradient, check_pixels
-from .knots import choose_knots
-from .pixels import require_x64
 from .user import CONVENTIONS, by_order
 
 PRIORS = ("default", "price-whelan25")

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..arguments import choice, dictionary, is_whole_number, positive, shown
-from ..distributions import as_arrays
+from ..data.pixels import require_x64
 from ..foliation import FourierFoliation, UserFunction
+from ..priors.named import as_arrays
 from ..units import check_units
 from .fourier import FourierModel
 from .functions import values_of
-from .pixels import require_x64
 
 CONVENTIONS = ("pv", "vp")
 MOST = 64  # the highest order m

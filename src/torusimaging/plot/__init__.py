@@ -1,33 +1,5 @@
 """Figures of maps, models, profiles, actions, posteriors and covariances, ready to print."""
 
-from .actions import plot_actions
-from .calibration import plot_calibration
-from .catalog import plot_places
-from .chains import plot_corner, plot_trace
-from .consistency import plot_consistency
-from .covariance import plot_cov_corner, plot_cov_ellipse
-from .goodness import plot_goodness
-from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
-from .posterior import plot_profiles
-from .predictive import plot_posterior_predictive
-from .profiles import plot_acceleration_density
-from .splines import plot_spline_functions
+import lazy_loader
 
-__all__ = [
-    "plot_acceleration_density",
-    "plot_actions",
-    "plot_calibration",
-    "plot_consistency",
-    "plot_counts_label",
-    "plot_corner",
-    "plot_cov_corner",
-    "plot_cov_ellipse",
-    "plot_data_model_residual",
-    "plot_data_models_residual",
-    "plot_goodness",
-    "plot_places",
-    "plot_posterior_predictive",
-    "plot_profiles",
-    "plot_spline_functions",
-    "plot_trace",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..actions import OUTWARD
 from ..arguments import shown, texts
-from ..models.pixels import as_dictionary
+from ..data.pixels import as_dictionary
+from ..foliation.tables import OUTWARD
 from ..units import internal
 from .style import BLUE, GREY, LABEL_MAP, ORANGE, POINT_SIZE
 

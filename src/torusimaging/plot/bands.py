@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ..models.samples import percentiles
+from ..inference.draws import percentiles
 
 # Levels by the names that the columns of a table of profiles have.
 LEVELS = {"p2_5": 2.5, "p16": 16.0, "median": 50.0, "p84": 84.0, "p97_5": 97.5}

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..calibration import Calibration
-from ..ranks import LEVELS, bins_of
+from ..checks.calibration import Calibration
+from ..checks.ranks import LEVELS, bins_of
 from .style import BLUE, GREY, ORANGE
 
 COLUMNS = 5

@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from ..arguments import texts
+from ..inference.draws import SampleState
 from ..inference.nuts import diagnostics
-from ..models.samples import SampleState
-from ..results import DERIVED, UNITS, Fit, derive
-from ..rounding import rounded
+from ..results.fit import DERIVED, UNITS, Fit, derive
+from ..results.rounding import rounded
 from .checks import check_draws
 from .covariance import corner_axes
 from .style import BLUE, DENSITY_UNIT, GREY, LINES, SURFACE_UNIT

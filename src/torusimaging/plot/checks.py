@@ -1,10 +1,10 @@
 """Checks that several figures share."""
 
 from ..arguments import shown
+from ..data.pixels import require_x64
+from ..inference.draws import Samples
 from ..models.base import OrbitModel
-from ..models.pixels import require_x64
-from ..models.samples import Samples
-from ..results import Fit
+from ..results.fit import Fit
 
 
 def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:

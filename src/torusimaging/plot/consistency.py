@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..consistency import Consistency
+from ..checks.consistency import Consistency
 from .style import BLUE, DENSITY_UNIT, ORANGE
 
 

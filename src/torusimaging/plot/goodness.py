@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..goodness import Goodness
+from ..checks.goodness import Goodness
 from .pixels import Pixels
 from .style import BLUE, GREY, RADIUS_UNIT, RESIDUAL_MAP
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..arguments import real_number, whole_number
-from ..data.missing import stands_out
+from ..data.pixels import as_dictionary
+from ..files.missing import stands_out
 from ..models.base import OrbitModel
-from ..models.pixels import as_dictionary
 from ..units import label_unit
 from .checks import check_params
 from .pixels import Pixels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ..arguments import real_number
-from ..models.pixels import as_dictionary
+from ..data.pixels import as_dictionary
 from ..units import internal, plain, plane_units
 from .style import unit_text
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from ..arguments import whole_number
-from ..models.pixels import VELOCITY, places_of
-from ..results import Fit
+from ..data.pixels import VELOCITY, places_of
+from ..results.fit import Fit
 from .checks import check_draws
 from .style import BLUE, GREY, ORANGE, label_text, label_unit_text
 

@@ -1,175 +1,188 @@
-"""The vertical acceleration and density of a model."""
+"""Profiles of the posterior: medians and bands against height."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import astropy.units as u
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from astropy.table import QTable, Table
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from ..arguments import shown, whole_number
-from ..models.base import ACCELERATION, G, OrbitModel
-from ..models.samples import of_draws, share_from_data
-from ..profile import read_draws, stack
-from ..reference import package_of
-from ..units import internal
-from .bands import MOSTLY_PRIOR, draw_band, hatch, limits
-from .checks import check_params
-from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, LINES, ORANGE
-from .truth import DENSITY, line_of
+from ..arguments import mapping, shown
+from ..arguments import truth as truth_value
+from ..results.literature import MARKS
+from .bands import HATCHED, LEVELS, MOSTLY_PRIOR, draw_levels, hatch, limits
+from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
+from .truth import UNITS, Truth, read_truth
 
-SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
-N_POINTS = 257
-FEWEST = 10  # draws from which on bands are drawn
+# symbol and unit in words
+PANELS = {
+    "a_z": ("$a_z$", ACCELERATION_UNIT),
+    "rho": (r"$\rho$", DENSITY_UNIT),
+    "Sigma": (r"$\Sigma(<|z|)$", SURFACE_UNIT),
+    "rho_dm": (r"$\rho_\mathrm{DM}$", DENSITY_UNIT),
+    "Sigma_dm": (r"$\Sigma_\mathrm{DM}(<|z|)$", SURFACE_UNIT),
+}
+MARKERS = "osD^v"
 
 
-def plot_acceleration_density(
-    model: OrbitModel,
-    params: dict,
-    samples: Sequence[dict] | None = None,
-    pos: u.Quantity | None = None,
+def plot_profiles(
+    table: QTable,
+    literature: bool = False,
     truth: Any = None,
-    n_draws: int | None = None,
+    others: dict[str, QTable] | None = None,
+    name: str | None = None,
     R: u.Quantity | None = None,
-    prior: Sequence[dict] | None = None,
 ) -> tuple[Figure, NDArray]:
-    """Draw a_z (km/s/Myr) and the mass density (Msun/pc^3) against z (kpc).
+    """Draw a_z, rho and Sigma against z: the median with its 68 % and 95 % bands.
 
-    With `samples` the median and the bands that hold 68 and 95 % of them; without, the best
-    parameters alone, thin and named as what has no uncertainty.  Fewer than ten samples are drawn
-    one by one.
+    Where the table knows the share that the data have in a quantity and that is below 90 %, the
+    band is hatched.  A table of the optimum alone is a thin line that is named so.
 
     Parameters
     ----------
-    model, params : the model and its best parameters
-    samples : sequence of parameter dictionaries, all of which are used
-    pos : length, shape (n,), n > 1, in any order; default: as far as the model reaches
-    truth : an object with methods ``acceleration(z)`` and ``density(z)``, or a pair of such
-        functions, of the height z (kpc, plain) above the midplane, in kpc/Myr^2 and Msun/kpc^3
-        unless they return quantities; a gala, galpy or Agama potential at `R`; or a mock survey,
-        which has one.  The midplane is the survey's own ``pos0`` or else that of `params`.
-    n_draws : use at most so many of the samples, evenly spaced
-    R : Galactocentric radius (length) of another package's potential; default: 8.275 kpc
-    prior : draws of the prior (`Fit.prior_draws`); where the data removed less than 90 % of its
-        variance, the bands are hatched
+    table : what `torusimaging.profiles` returned; with dark matter there are five panels
+    literature : whether to mark the published values of `torusimaging.literature`
+    truth : drawn dashed: a mock survey; an object with ``acceleration(z)``, ``density(z)`` and
+        ``surface_density(z)`` of the height z (kpc, plain) above the midplane, in kpc/Myr^2,
+        Msun/kpc^3 and Msun/kpc^2 unless they return quantities (`mock.Potential1D`); a gala, galpy
+        or Agama potential (or a list of them) at `R`, its density and surface density by the
+        one-dimensional Poisson equation as the table's own; a function of the height, or several,
+        whose values' unit says what they are; or a table with z and some of a_z, rho and Sigma
+    others : ``{name: table}``, further profiles in colours of their own
+    name : what to call `table` in the legend; default: "this fit"
+    R : Galactocentric radius (length) of another package's potential, named in the legend;
+        default: the R0 that the table's frame states, or else 8.275 kpc
 
-    Returns the figure and its axes, shape (2,).  Raises ``ValueError`` for a bad `pos`, `truth` or
-    number of draws and for an empty `samples`, `UnitError` for a `pos` without a unit of length.
+    Returns the figure and its axes, shape (3,) or (5,).  Raises ``ValueError`` for a table without
+    these columns or a finite value, for a truth that is none of these, and for an `R` that is not
+    one positive length in the potential's range.
     """
-    check_params(model, params)
-    if pos is None:
-        reach = float(model.reach(params))
-        # Just inside the end, so that rounding leaves the last point its value.
-        pos = (float(params["pos0"]) + np.linspace(-1, 1, N_POINTS) * reach * (1 - 1e-9)) * u.kpc
-    z = internal(pos, u.kpc, "pos")
-    if z.ndim != 1 or z.size < 2:
-        raise ValueError(f"pos must be one row of at least two heights, but has shape {z.shape}.")
-    n_draws = None if n_draws is None else whole_number(n_draws, "n_draws", 1)
-    if not np.all(np.isfinite(z)):
-        raise ValueError(f"pos must be finite heights, but {shown(pos)} was given.")
-    z = np.sort(z)
-    if prior is not None and samples is None:
-        raise ValueError("prior is drawn beside samples, but no samples were given.")
-    drawn, before = (
-        None if x is None else _of_draws(model, x, z, most)
-        for x, most in ((samples, n_draws), (prior, None))
-    )
-    true_functions = _truth(truth, float(params["pos0"]), R)
-
-    best = [column[0] for column in _of_draws(model, [params], z, None)]
-    if not np.any(np.isfinite(best[1])):
-        raise ValueError(
-            f"pos must reach into the model, but at {z.min():g} to {z.max():g} kpc it has no value."
-        )
+    if not isinstance(name, str | None):
+        raise ValueError(f"name must be text, but {shown(name)} was given.")
+    truth_value(literature, "literature")
+    own = name or "this fit"
+    named = mapping(others or {}, "others")
+    tables = {own: table}
+    # Two tables must not share a name: neither would be told from the other.
+    for key, other in named.items():
+        free, k = key, 1
+        while free in tables or (free != key and free in named):
+            k += 1
+            free = f"{key} ({k})"
+        tables[free] = other
+    # Columns that have units are quantities.
+    tables = {k: QTable(t) if isinstance(t, Table) else t for k, t in tables.items()}
+    for key, one in tables.items():
+        _check(one, key)
+    true = read_truth(truth, R, (table.meta or {}).get("frame"))
+    names = [n for n in PANELS if any(f"{n}_median" in t.colnames for t in tables.values())]
     fig, axes = plt.subplots(
-        1, 2, figsize=(9, 3.8), sharex=True, layout=ConstrainedLayoutEngine(wspace=0.06)
+        1,
+        len(names),
+        figsize=(3.6 * len(names), 3.6),
+        sharex=True,
+        squeeze=False,
+        layout=ConstrainedLayoutEngine(wspace=0.05),
     )
-    bands = []
-    for i, ax in enumerate(axes):
-        ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
-        if drawn is None:
-            ax.plot(z, best[i], color=GREY, lw=1.4, ls=":", label="best fit, no uncertainty")
-            bands.append({"median": best[i]})
-            continue
-        if len(drawn[i]) < FEWEST:
-            # A band of a few draws would have no width, or that of chance.
-            for row in drawn[i]:
-                ax.plot(z, row, color=LINES[0], lw=1.0, alpha=0.7, label="draws")
-            bands.append({"median": np.nanmedian(drawn[i], axis=0)})
-            continue
-        bands.append(draw_band(ax, z, drawn[i], LINES[0], "median, 68 and 95 %"))
-        if before is not None:
-            share = share_from_data(drawn[i], before[i], True)
-            # Where a_z may have either sign, its logarithm says nothing.
-            known = bands[i]["p2_5"] * bands[i]["p97_5"] > 0
-            hatch(ax, z, bands[i], known & (share < MOSTLY_PRIOR), LINES[0])
-    true_curves = []
-    if true_functions is not None:
-        midplane, functions, name = true_functions
-        for ax, func, unit, own in zip(
-            axes, functions, (ACCELERATION, DENSITY), SHOWN, strict=True
-        ):
-            # Quantity leaves a unit that the function attached and adds one that it did not.
-            y = func(z - midplane)
-            y = y if isinstance(y, u.Quantity) else u.Quantity(y, unit)
-            true_curves.append(np.broadcast_to(internal(y, own, "what truth returns"), z.shape))
-            ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label=name, zorder=4)
-
-    axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))
-    axes[1].set(ylabel=rf"$\rho$ [{DENSITY_UNIT}]", ylim=limits([bands[1]], true_curves[1:]))
-    for ax in axes:
-        ax.set_xlabel("$z$ [kpc]")
-    # The hatches of one panel are named in the other's legend: the density fills its own.
-    named = {}
-    for ax in axes:
+    for ax, name in zip(axes[0], names, strict=True):
+        _draw_panel(ax, name, tables, true, literature)
+    clear = {"fontsize": "small", "framealpha": 0.9, "edgecolor": "none"}
+    axes[0, 0].legend(**clear)
+    for ax in axes[0, 1:]:
         handles, labels = ax.get_legend_handles_labels()
-        named |= dict(zip(labels, handles, strict=True))
-    axes[0].legend(named.values(), named.keys(), frameon=False)
-    return fig, axes
+        if HATCHED in labels and HATCHED not in axes[0, 0].get_legend_handles_labels()[1]:
+            ax.legend(handles=[handles[labels.index(HATCHED)]], **clear)
+    if literature:
+        for ax, name in zip(axes[0], names, strict=True):
+            marked = [line for line in ax.containers if line.get_label()]
+            if marked and name != "a_z":
+                # Room for the names above the curves.
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + (0.18 if name.startswith("rho") else 0.0) * (high - low))
+                ax.legend(handles=marked, **clear)
+    return fig, axes[0]
 
 
-def _of_draws(model: OrbitModel, samples, z: NDArray, most: int | None) -> list[NDArray]:
-    """a_z and rho of every set of parameters in the units shown, shape (draws, heights) each."""
-    _, draws, _ = read_draws((model, samples))
-    if most is not None and most < len(draws):
-        picks = np.linspace(0, len(draws) - 1, most).round().astype(int)
-        draws = [draws[int(i)] for i in picks]
-    a, slope = of_draws(_axis, model, stack(draws), jnp.asarray(z))
-    return [
-        a * ACCELERATION.to(SHOWN[0]),
-        -slope / (4 * np.pi * G) * DENSITY.to(SHOWN[1]),
-    ]
-
-
-def _axis(model, params, pos):
-    """a and da/dpos of one draw at plain positions, NaN beyond its reach."""
-    foliation = model.foliation(params)
-    beyond = jnp.abs(pos - params["pos0"]) > model.reach(params)
-    nan = jnp.where(beyond, jnp.nan, 0.0)
-    return foliation.acceleration(pos) + nan, foliation.acceleration_slope(pos) + nan
-
-
-def _truth(
-    truth: Any, midplane: float, R: u.Quantity | None
-) -> tuple[float, tuple[Callable, Callable], str] | None:
-    """The midplane (kpc), a_z and rho against the height above it, and their name."""
-    if truth is None:
-        return None
-    if hasattr(truth, "potential") and hasattr(truth, "pos0"):
-        midplane = float(internal(truth.pos0, u.kpc, "truth.pos0"))
-        truth = truth.potential
-    if package_of(truth):
-        line, name = line_of(truth, R, None)
-        return midplane, (line.acceleration, line.density), name
-    if hasattr(truth, "acceleration") and hasattr(truth, "density"):
-        return midplane, (truth.acceleration, truth.density), "truth"
-    if isinstance(truth, tuple | list) and len(truth) == 2 and all(map(callable, truth)):
-        return midplane, (truth[0], truth[1]), "truth"
-    raise ValueError(
-        "truth must have the methods acceleration and density, or be a pair of functions or a "
-        f"gala, galpy or Agama potential, not {type(truth).__name__}."
+def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literature: bool) -> None:
+    (symbol, text), unit = PANELS[name], UNITS[name][0]
+    bands, curves = [], []
+    ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
+    for colour, (label, table) in zip(_colours(len(tables)), tables.items(), strict=True):
+        if f"{name}_median" not in table.colnames:
+            continue
+        z = table["z"].to_value(u.kpc)
+        order = np.argsort(z)
+        rows = {
+            level: table[f"{name}_{level}"].to_value(unit)[order]
+            for level in ("median", "p2_5", "p16", "p84", "p97_5")
+        }
+        if not np.any(rows["p97_5"] > rows["p2_5"]):
+            ax.plot(
+                z[order], rows["median"], color=colour, lw=1.4, ls=":", label=f"{label}, no error"
+            )
+        else:
+            draw_levels(ax, z[order], rows, colour, label)
+        if f"{name}_from_data" in table.colnames:
+            share = np.asarray(table[f"{name}_from_data"])[order]
+            hatch(ax, z[order], rows, share < MOSTLY_PRIOR, colour)
+        bands.append(rows)
+    ends = [t["z"].to_value(u.kpc) for t in tables.values()]
+    low, high = min(z.min() for z in ends), max(z.max() for z in ends)
+    true = truth and truth.curve(name, np.linspace(low, high, 257))
+    if truth and true:
+        ax.plot(*true, color="k", lw=1.4, ls="--", label=truth.label, zorder=4)
+        curves.append(true[1])
+    if literature and (tops := _draw_marks(ax, name, low, high)):
+        curves.append(np.array(tops))
+    margin = 0.04 * ((high - low) or 1.0)
+    ax.set(
+        xlabel="$z - z_0$ [kpc]",
+        ylabel=f"{symbol} [{text}]",
+        xlim=(low - margin, high + margin),
+        ylim=limits(bands, curves),
     )
+
+
+def _draw_marks(ax: Axes, name: str, low: float, high: float) -> list[float]:
+    """Published values inside the heights shown; those at one height are drawn side by side."""
+    tops, step = [], 0.012 * (high - low)
+    marks = [m for m in MARKS if m.quantity == name]
+    for i, mark in enumerate(marks):
+        height = mark.height if mark.height <= high else -mark.height
+        if not low <= height <= high:
+            continue
+        ax.errorbar(
+            height + (i - (len(marks) - 1) / 2) * step,
+            mark.value,
+            [[mark.minus], [mark.plus]],
+            fmt=MARKERS[i],
+            ms=5,
+            lw=1.2,
+            capsize=2,
+            color="k",
+            mfc="w",
+            label=f"{mark.name}, {mark.contains}",
+            zorder=5,
+        )
+        tops.append(mark.value + mark.plus)
+    return tops
+
+
+def _check(table: QTable, name: str) -> None:
+    columns = getattr(table, "colnames", ())
+    needed = [f"{q}_{level}" for q in ("a_z", "rho", "Sigma") for level in LEVELS]
+    if missing := [c for c in ("z", *needed) if c not in columns]:
+        raise ValueError(
+            f"the table {name!r} must be one that profiles() returned, but has no "
+            f"{', '.join(missing)}."
+        )
+    if not np.any(np.isfinite(table["a_z_median"])):
+        raise ValueError(f"the table {name!r} has no finite value to draw.")
+
+
+def _colours(n: int) -> list[str]:
+    return [LINES[i % len(LINES)] for i in range(n)]

@@ -9,8 +9,8 @@ import numpy as np
 from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
+from ..checks.packages import Line, package_of, stated_frame, title_of, vertical_line
 from ..models.base import ACCELERATION
-from ..reference import Line, package_of, stated_frame, title_of, vertical_line
 from ..units import internal
 
 DENSITY, SURFACE = u.Msun / u.kpc**3, u.Msun / u.kpc**2

@@ -1,7 +1,5 @@
 """What a fit says, in tables and figures on disk."""
 
-from .catalog import write_sample
-from .folder import write_report
-from .tables import describe, text_report, text_table
+import lazy_loader
 
-__all__ = ["describe", "text_report", "text_table", "write_report", "write_sample"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,9 +6,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from .. import data, plot
-from ..calibration import Calibration, calibrate, check_numbers
-from ..results import fit_map
-from ..writing import in_use
+from ..checks.calibration import Calibration, calibrate, check_numbers
+from ..files.writing import in_use
+from ..results.fit import fit_map
 from .folder import DPI, filled_folder, prepare_folder
 
 

@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 
 from ..catalog import Sample, fetch, load, read_config, template
 from ..data import write_map
-from ..data.files import write_table
+from ..files.open import write_table
+from ..files.writing import in_use
 from ..plot import plot_places
-from ..writing import in_use
 from .folder import DPI, filled_folder, prepare_folder
 
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from .. import plot
 from ..arguments import real_number, shown
-from ..literature import RadialTerm
+from ..coordinates import sun_of
+from ..data.pixels import as_dictionary
+from ..files.paths import as_path
+from ..files.writing import begun, folder_beside
+from ..inference.draws import SampleState
 from ..mock import MockSurvey
-from ..models.pixels import as_dictionary
-from ..models.samples import SampleState
 from ..plot.style import own_style
-from ..profile import profiles
-from ..reading import as_path
-from ..results import Fit
-from ..words import sun_of
-from ..writing import begun, folder_beside
+from ..results.fit import Fit
+from ..results.literature import RadialTerm
+from ..results.profiles import profiles
 from .captions import captions_of
 from .tables import text_report
 

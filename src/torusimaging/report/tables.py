@@ -6,15 +6,15 @@ import astropy.units as u
 import numpy as np
 
 from ..arguments import shown
-from ..literature import RadialTerm
+from ..checks.symmetry import check_thin_layer
+from ..checks.verdict import MOST, Verdict
+from ..coordinates import sun_of
 from ..mock import MockSurvey
 from ..models import TorusImaging1DPotential
-from ..profile import profiles
-from ..results import DERIVED, SUN, Fit
-from ..rounding import percent, rounded
-from ..symmetry import check_thin_layer
-from ..verdict import MOST, Verdict
-from ..words import sun_of
+from ..results.fit import DERIVED, SUN, Fit
+from ..results.literature import RadialTerm
+from ..results.profiles import profiles
+from ..results.rounding import percent, rounded
 
 # A share from the data below which the prior says more.
 HALF = 0.5

@@ -1,0 +1,1 @@
+"""Checks of a fit: calibration, comparison, goodness, symmetry, consistency and the verdict."""

@@ -1,0 +1,227 @@
+"""Simulated maps of prior draws, fitted one by one or by worker processes."""
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.pixels import places_of, read_map
+from ..inference.draws import LaplaceState, SampleState
+from ..models.base import G, OrbitModel
+from ..parameters import Layout
+from ..results.fit import Fit, chi2_per_pixel
+from .ranks import DRAWS, rank_of
+
+HEIGHTS, SURFACE = (0.25, 0.5, 1.0), 1.1  # kpc
+CHAINS, RETRIES, PRIOR_DRAWS, LONGER = 2, 4, 1000, 4
+SAMPLERS = ("nuts", "laplace", "auto")
+# Share of the draws weighed that makes "auto" content with the normal approximation: with it 68 %
+# and 95 % intervals of the weakest parameters hold what they say, with half of it they do not.
+WORTH = 0.3
+WRONG = 1.5  # chi^2 per pixel beyond which other starts are tried
+
+
+class Problem(NamedTuple):
+    """All that a simulation needs but its number."""
+
+    model: OrbitModel
+    bounds: dict
+    start: dict
+    data: dict
+    layout: Layout
+    truths: NDArray
+    others: NDArray
+    heights: NDArray
+    settings: dict
+
+    @classmethod
+    def of(cls, fit: Fit, simulations: int, settings: dict) -> "Problem":
+        """The problem of a fit; its first truths are the same for any number of them."""
+        model, seed = fit.model, settings["seed"]
+        truths = model.draw_prior(fit.start, fit.bounds, simulations, seed)
+        # Simulation i has the stream (seed, i), but the first (seed, 2^31).
+        other_seed = int(np.random.SeedSequence([seed, 2**31 + 1]).generate_state(1)[0])
+        others = model.draw_prior(fit.start, fit.bounds, PRIOR_DRAWS, other_seed)
+        heights = np.zeros(0)
+        if getattr(model.foliation(fit.params), "has_force", True):
+            reach = float(model.reach(fit.params))
+            heights = np.asarray([*(h for h in HEIGHTS if h <= reach), min(SURFACE, reach)])
+        return cls(
+            model,
+            fit.bounds,
+            fit.start,
+            fit.data,
+            truths.layout,
+            truths.draws,
+            others.draws,
+            heights,
+            settings,
+        )
+
+    def names(self) -> list[str]:
+        """The quantities whose ranks are found, parameters first."""
+        own = [f"a_z({h:g} kpc)" for h in self.heights[:-1]]
+        own += [f"Sigma({h:.3g} kpc)" for h in self.heights[-1:]]
+        return [*self.layout.names(), *own, "ln likelihood"]
+
+
+@eqx.filter_jit
+def _quantities(model, layout, draws, heights, data):
+    """Parameters, a_z at all heights but the last, Sigma within that, ln likelihood.
+
+    Shape (draws, q).  A model is a function of its parameters beyond its reach, too, and any
+    function of them and the data has uniform ranks.
+    """
+
+    def of_one(x):
+        params = layout.unflatten(x)
+        foliation = model.foliation(params)
+        chi = (data.label - model.label_at(data.pos, data.vel, params)) / data.label_err
+        columns = [x]
+        if heights.size:
+            pull = foliation.acceleration(foliation.pos0 - heights[-1:])
+            a = foliation.acceleration(foliation.pos0 + heights)
+            columns += [a[:-1], (pull - a[-1:]) / (4 * np.pi * G)]
+        return jnp.concatenate([*columns, -0.5 * jnp.sum(chi**2, keepdims=True)])
+
+    return jax.lax.map(of_one, draws, batch_size=16)
+
+
+def simulate(problem: Problem, i: int) -> dict[str, Any]:
+    """Simulation `i`: a map of the truth `i`, its fit, and the ranks of the truth."""
+    begin = time.perf_counter()
+    # The stream (seed, 0) is that of the truths.
+    rng = np.random.default_rng([problem.settings["seed"], i or 2**31])
+    data, truth = problem.data, problem.truths[i]
+    label = problem.model.get_label(*places_of(data), problem.layout.unflatten(truth))
+    data = data | {"label": label + data["label_err"] * rng.standard_normal(label.size)}
+    q = len(problem.names())
+    row = {"index": i, "ranks": np.full(q, -1), "z": np.full(q, np.nan), "sd": np.full(q, np.nan)}
+    state, samples, failure = _posterior(problem, data, rng)
+    if samples is None:
+        row |= {"quality": np.nan, "ess": 0.0, "failures": failure}
+    else:
+        picks = np.linspace(0, len(samples) - 1, DRAWS).round().astype(int)
+        both = np.concatenate([truth[None], samples.draws[picks]])
+        values = _quantities(problem.model, problem.layout, both, problem.heights, read_map(data))
+        true, draws = np.asarray(values[0]), np.asarray(values[1:])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            row["sd"] = draws.std(axis=0, ddof=1)
+            row["z"] = (draws.mean(axis=0) - true) / row["sd"]
+        quality, ess = _quality(state)
+        row |= {"ranks": rank_of(true, draws, rng), "quality": quality, "ess": ess, "failures": ""}
+    return row | {"seconds": time.perf_counter() - begin}
+
+
+def _posterior(problem: Problem, data: dict, rng: np.random.Generator):
+    """(state, draws, reason of failure) of a simulated map.
+
+    From the usual start; where that fails or leaves a poor chi^2, which names a wrong optimum to a
+    user, too, from other draws of the prior: starts must not know the truth.
+    """
+    failure, poor = "", []
+    seed = int(rng.integers(2**31 - 1))
+    picks = rng.choice(len(problem.others), RETRIES, replace=False)
+    for start in (problem.start, *map(problem.layout.unflatten, problem.others[picks])):
+        try:
+            best = problem.model.optimize(start, bounds=problem.bounds, **data)
+            if chi2_per_pixel(problem.model, data, best.params) > WRONG:
+                poor.append(best)
+            else:
+                return *_draws(problem, data, best.params, seed), ""
+        except (ValueError, RuntimeError) as error:
+            failure = failure or " ".join(str(error).split())
+    for best in sorted(poor, key=lambda best: best.state.value):
+        try:
+            return *_draws(problem, data, best.params, seed), ""
+        except (ValueError, RuntimeError) as error:
+            failure = failure or " ".join(str(error).split())
+    return None, None, failure
+
+
+def _draws(problem: Problem, data: dict, best: dict, seed: int):
+    """(state, draws) about an optimum, by the sampler that the settings name."""
+    model, settings, bounds = problem.model, problem.settings, problem.bounds
+    steps = settings["num_steps"]
+    if settings["sampler"] != "nuts":
+        state, samples = model.laplace_run_label(
+            data, best, bounds, rng_seed=seed, num_draws=CHAINS * steps
+        )
+        if settings["sampler"] == "laplace" or (state.reliable and state.efficiency >= WORTH):
+            return state, samples
+    warmup = settings["num_warmup"]
+    state, samples = _sample(model, data, best, bounds, seed, warmup, steps)
+    if not min(state.ess_bulk.values()) >= DRAWS:
+        # Ranks among draws that hang together are not uniform: this truth needs a longer run, of
+        # other random numbers than the first.  Seeds of first runs are below 2^31.
+        other = seed + 2**31
+        return _sample(model, data, best, bounds, other, LONGER * warmup, LONGER * steps)
+    return state, samples
+
+
+def _sample(model, data, best, bounds, seed: int, num_warmup: int, num_steps: int):
+    return model.mcmc_run_label(
+        data,
+        best,
+        bounds,
+        rng_seed=seed,
+        num_warmup=num_warmup,
+        num_steps=num_steps,
+        num_chains=CHAINS,
+    )
+
+
+def _quality(state: SampleState | LaplaceState | None) -> tuple[float, float]:
+    """(largest R-hat or Pareto k, smallest effective number of draws)."""
+    if isinstance(state, SampleState):
+        return max(state.rhat.values()), min(state.ess_bulk.values())
+    assert isinstance(state, LaplaceState)
+    return state.pareto_k, state.ess
+
+
+def _begin_worker() -> None:
+    """Ctrl-C is the parent's, and each worker has one thread of XLA."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["NPROC"] = "1"  # XLA sizes its thread pool by it when the first array is made.
+    jax.config.update("jax_enable_x64", True)
+
+
+def run(problem: Problem, todo: list[int], processes: int) -> Iterator[dict[str, Any]]:
+    """Results of the simulations `todo`, in the order in which they end."""
+    if processes <= 1:
+        yield from (simulate(problem, i) for i in todo)
+        return
+    try:
+        pickle.dumps(problem)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        raise ValueError(
+            "processes must be 1 for a model with functions that cannot be sent to other "
+            f"processes, but {processes} was given."
+        ) from None
+    before = set(active_children())
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_worker)
+    try:
+        for future in as_completed([pool.submit(simulate, problem, i) for i in todo]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "the worker processes ended before their time: call calibrate below "
+            'if __name__ == "__main__": in a script, or use processes=1.'
+        ) from None
+    except BaseException:
+        for process in set(active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

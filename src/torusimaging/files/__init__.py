@@ -1,0 +1,1 @@
+"""Files of tables: every reader, paths, atomic writing and locks."""

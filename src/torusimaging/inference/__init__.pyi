@@ -1,0 +1,17 @@
+from .checkpoint import Checkpoint
+from .laplace import laplace_factor
+from .nuts import Chains, Interrupted, Progress, sample_nuts
+from .optimize import OptimizeResult, OptimizeState, minimise, minimise_squares
+
+__all__ = [
+    "Chains",
+    "Checkpoint",
+    "Interrupted",
+    "OptimizeResult",
+    "OptimizeState",
+    "Progress",
+    "laplace_factor",
+    "minimise",
+    "minimise_squares",
+    "sample_nuts",
+]

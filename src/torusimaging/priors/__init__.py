@@ -1,0 +1,1 @@
+"""Priors: named distributions, the joint prior of all parameters, and the slopes of splines."""
