@@ -6,6 +6,7 @@ from .checks.consistency import Consistency, check_consistency
 from .checks.goodness import Goodness, check_goodness
 from .checks.symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
 from .checks.verdict import Finding, Verdict, judge
+from .fitting import Fit, fit_map, load
 from .models import (
     Layer,
     TorusImaging1D,
@@ -14,7 +15,6 @@ from .models import (
     solar_layers,
 )
 from .results import literature
-from .results.fit import Fit, fit_map, load
 from .results.profiles import profiles
 
 __all__ = [

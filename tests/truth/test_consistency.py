@@ -8,8 +8,8 @@ import pytest
 
 import torusimaging as oti
 from torusimaging.checks.consistency import check_consistency
+from torusimaging.fitting import Fit
 from torusimaging.plot.consistency import plot_consistency
-from torusimaging.results.fit import Fit
 
 OMEGA0 = 0.07
 

@@ -13,9 +13,9 @@ from scipy import stats
 import torusimaging as oti
 from torusimaging.checks.goodness import _angle_terms
 from torusimaging.data.pixels import read_map
+from torusimaging.fitting import Fit
 from torusimaging.inference.linear import linearise
 from torusimaging.parameters import Layout, make_bounds
-from torusimaging.results.fit import Fit
 
 ERR = 0.004
 DRAWS = 12

@@ -280,7 +280,10 @@ DOORS = [
     (lambda t: oti.load(t.folder), "is a folder, not a result file"),
     (lambda t: oti.load(t.folder / "pipe"), "is not a regular file"),
     (lambda t: t.fit.draws(0), "most must be a whole number of at least 1"),
-    (lambda t: t.fit.plot_prior_predictive(None), "draws must be a whole number of at least 1"),
+    (
+        lambda t: oti.plot.plot_prior_predictive(t.fit, None),
+        "draws must be a whole number of at least 1",
+    ),
     (lambda t: t.drawn.samples[1.5], "indexed by a number, a slice or a name, but 1.5"),
     (lambda t: t.drawn.samples["posi"], "samples have no parameter 'posi'"),
     (lambda t: oti.profiles(3), "fit must be a Fit or a pair"),

@@ -55,7 +55,7 @@ def titles(axes):
 
 
 def test_trace(fit):
-    _, axes = fit.plot_trace()
+    _, axes = oti.plot.plot_trace(fit)
     assert axes.shape == (5, 2)
     expected = {
         "pos0": 1e3 * fit.samples.draws[:, fit.samples.names.index("pos0")],
@@ -86,7 +86,7 @@ def test_ranks_tell_a_chain_that_is_off(fit):
     draws = fit.samples.draws.copy()
     draws[220:, fit.samples.names.index("pos0")] += 1.0
     off = replace(fit, samples=Samples(draws, fit.samples.layout))
-    _, axes = off.plot_trace("pos0")
+    _, axes = oti.plot.plot_trace(off, "pos0")
     steps = [p.get_data() for p in axes[0, 0].patches if isinstance(p, StepPatch)]
     highest = steps[2].edges[:-1] > 220
     np.testing.assert_array_equal(steps[2].values[~highest][:-1], 0)
@@ -96,7 +96,7 @@ def test_ranks_tell_a_chain_that_is_off(fit):
 
 def test_trace_of_sampled_parameters(fit):
     names = [fit.samples.names[0], "ln_Omega0"]
-    _, axes = fit.plot_trace(names)
+    _, axes = oti.plot.plot_trace(fit, names)
     assert [ax.get_ylabel() for ax in axes[:, 1]] == [names[0], "ln_Omega0 [ln(rad / Myr)]"]
     column = np.concatenate([line.get_ydata() for line in axes[0, 1].lines])
     np.testing.assert_array_equal(column, fit.samples.draws[:, 0])
@@ -114,7 +114,7 @@ def inside(contour: Path, points: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["fit", "laplace"])
 def test_corner(kind, request):
     one = request.getfixturevalue(kind)
-    _, axes = one.plot_corner()
+    _, axes = oti.plot.plot_corner(one)
     assert axes.shape == (5, 5)
     assert [[ax.get_visible() for ax in row] for row in axes] == np.tri(5, dtype=bool).tolist()
     assert axes[4, 1].get_xlabel() == "$v_{z,0}$ [km/s]"
@@ -140,7 +140,7 @@ def test_corner_title_and_names(fit):
     draws[:, 0] = np.linspace(0, 1, len(draws))
     made = replace(fit, samples=Samples(draws, fit.samples.layout))
     name = fit.samples.names[0]
-    _, axes = made.plot_corner([name])
+    _, axes = oti.plot.plot_corner(made, [name])
     assert axes.shape == (1, 1) and axes[0, 0].get_xlabel().startswith(name)
     assert titles(axes[0]) == ["$0.50^{+0.34}_{-0.34}$"]
 
@@ -149,7 +149,7 @@ def test_corner_of_many_draws(fit):
     """All draws are there, and the numbers are those of the table."""
     draws = np.random.default_rng(0).normal(0.02, 0.0071, (4000, fit.samples.draws.shape[1]))
     made = replace(fit, samples=Samples(draws, fit.samples.layout))
-    _, axes = made.plot_corner(["pos0", fit.samples.names[0]])
+    _, axes = oti.plot.plot_corner(made, ["pos0", fit.samples.names[0]])
     assert len(axes[1, 0].lines[0].get_xdata()) == 4000
     row = oti.report.text_table(made).splitlines()[1].split()
     assert titles(axes[0])[0] == f"${row[1]}^{{+{row[3]}}}_{{-{row[2]}}}$"
@@ -160,7 +160,7 @@ def test_corner_of_dependent_and_constant_parameters(fit):
     draws = fit.samples.draws.copy()
     draws[:, 0] = 0.5
     made = replace(fit, samples=Samples(draws, fit.samples.layout))
-    fig, axes = made.plot_corner(["Omega0", "ln_Omega0", fit.samples.names[0]])
+    fig, axes = oti.plot.plot_corner(made, ["Omega0", "ln_Omega0", fit.samples.names[0]])
     fig.canvas.draw()
     low, high = axes[2, 2].get_xlim()
     assert low < 0.5 < high
@@ -171,7 +171,7 @@ def test_corner_of_dependent_and_constant_parameters(fit):
 
 def test_predictive_p_value(fit):
     """The panel's p is the fraction of replicated data with a larger chi^2, drawn anew."""
-    _, axes = fit.plot_posterior_predictive(draws=1000)
+    _, axes = oti.plot.plot_posterior_predictive(fit, draws=1000)
     pos, vel, label = (fit.data[k] for k in ("pos", "vel", "label"))
     models = np.array([fit.model.get_label(pos, vel, p) for p in fit.samples])
     noise = np.random.default_rng(9).normal(size=(40, *models.shape))
@@ -188,14 +188,14 @@ def test_predictive_p_value(fit):
 
 def test_predictive_p_of_wrong_errors(fit):
     wrong = replace(fit, data=fit.data | {"label_err": np.full(225, 0.5 * ERR)})
-    _, axes = wrong.plot_posterior_predictive(draws=20)
+    _, axes = oti.plot.plot_posterior_predictive(wrong, draws=20)
     assert float(axes[4].texts[0].get_text().split("= ")[1]) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["fit", "laplace"])
 def test_predictive_bands(kind, request):
     one = request.getfixturevalue(kind)
-    _, axes = one.plot_posterior_predictive()
+    _, axes = oti.plot.plot_posterior_predictive(one)
     assert axes.shape == (5,)
     pos, vel = one.data["pos"].value, one.data["vel"].value
     # 15 % of 15 rows end within the third.
@@ -238,7 +238,9 @@ def band(collection, at):
 
 def test_predictive_depends_on_the_seed_alone(fit):
     def bars(seed):
-        return [p.get_height() for p in fit.plot_posterior_predictive(50, seed)[1][4].patches]
+        return [
+            p.get_height() for p in oti.plot.plot_posterior_predictive(fit, 50, seed)[1][4].patches
+        ]
 
     assert bars(3) == bars(3) and bars(3) != bars(4)
 
@@ -248,7 +250,7 @@ def test_predictive_depends_on_the_seed_alone(fit):
 
 def test_bad_input(problem, fit, laplace):
     with pytest.raises(ValueError, match=r"needs chains.*Laplace.*call sample\(\)"):
-        laplace.plot_trace()
+        oti.plot.plot_trace(laplace)
     for draw in (problem.plot_trace, problem.plot_corner, problem.plot_posterior_predictive):
         with pytest.raises(ValueError, match="no draws to show: call sample"):
             draw()
@@ -262,13 +264,13 @@ def test_bad_input(problem, fit, laplace):
             plot({})
     for n in (1, 0, 2.5, "many"):
         with pytest.raises(ValueError, match="draws must be a whole number of at least 2"):
-            fit.plot_posterior_predictive(draws=n)
+            oti.plot.plot_posterior_predictive(fit, draws=n)
 
 
 def test_quantities_beyond_the_model(fit, monkeypatch):
     """They are left out, and refused when named."""
     real = DERIVED["rho(0)"]
     monkeypatch.setitem(DERIVED, "Sigma(1.1 kpc)", (lambda m, p: np.nan * p["pos0"], *real[1:]))
-    assert fit.plot_corner()[1].shape == (4, 4)
+    assert oti.plot.plot_corner(fit)[1].shape == (4, 4)
     with pytest.raises(ValueError, match=r"does not reach Sigma\(1.1 kpc\)"):
-        fit.plot_corner(["pos0", "Sigma(1.1 kpc)"])
+        oti.plot.plot_corner(fit, ["pos0", "Sigma(1.1 kpc)"])

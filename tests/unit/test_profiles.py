@@ -12,12 +12,12 @@ import pytest
 from astropy.table import QTable
 
 import torusimaging as oti
+from torusimaging.fitting import Fit
 from torusimaging.inference.draws import Samples
 from torusimaging.models.base import G
 from torusimaging.parameters import Layout
 from torusimaging.plot.profiles import plot_profiles
 from torusimaging.results import literature
-from torusimaging.results.fit import Fit
 from torusimaging.results.profiles import profiles
 
 LEVELS = {"median": 50, "p2_5": 2.5, "p16": 16, "p84": 84, "p97_5": 97.5}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from torusimaging.files.folders import filled_folder
 from torusimaging.files.writing import Lock, in_use, whole_name, write_complete
-from torusimaging.report.folder import filled_folder
 
 # Windows' module in terms of this system's: a byte of an open file is locked, or PermissionError.
 WITHOUT_FCNTL = """

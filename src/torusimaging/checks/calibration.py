@@ -16,7 +16,7 @@ from ..data.pixels import require_x64
 from ..files.paths import as_path, existing_file
 from ..files.writing import in_use, write_complete
 from ..inference.identity import data_digest, digest, model_digest
-from ..results.fit import Fit
+from ..results.fit import Fitted
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .simulations import SAMPLERS, Problem, run
 
@@ -168,7 +168,7 @@ class Calibration:
 
 
 def calibrate(
-    fit: Fit,
+    fit: Fitted,
     simulations: int = 200,
     *,
     sampler: str = "nuts",
@@ -209,7 +209,7 @@ def calibrate(
     """
     require_x64()
     processes = (os.cpu_count() or 1) if processes is None else processes
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, as fit_map returns, but {shown(fit)} was given.")
     choice(sampler, "sampler", SAMPLERS)
     check_numbers(

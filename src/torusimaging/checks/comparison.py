@@ -14,8 +14,9 @@ from ..inference import laplace
 from ..inference.draws import Samples, SampleState
 from ..inference.evidence import Evidence, ln_pixel_likelihoods, weighted_evidence
 from ..models.inference import check_seed
+from ..models.registry import MODELS
 from ..parameters import Layout
-from ..results.fit import MODELS, Fit
+from ..results.fit import Fitted
 
 LARGEST_K = 0.7  # above it the smoothed weights are not to be trusted (arXiv:1507.02646)
 SMALL = 4.0  # differences of elpd below it are small (Sivula et al. 2020, arXiv:2008.10296)
@@ -65,7 +66,7 @@ class ModelComparison:
         return self.text
 
 
-def compare_models(fits: Mapping[str, Fit] | Sequence[Fit], seed: int = 0) -> ModelComparison:
+def compare_models(fits: Mapping[str, Fitted] | Sequence[Fitted], seed: int = 0) -> ModelComparison:
     r"""Compare fits of one map by how well they predict its pixels, and by their evidence.
 
     elpd = sum_i ln p(y_i | all other pixels) by Pareto-smoothed importance sampling: draws of the
@@ -77,7 +78,7 @@ def compare_models(fits: Mapping[str, Fit] | Sequence[Fit], seed: int = 0) -> Mo
 
     Parameters
     ----------
-    fits : ``{name: Fit}``, or a list, whose fits are named after their models
+    fits : ``{name: Fitted}``, or a list, whose fits are named after their models
     seed : of the draws
 
     Raises ``ValueError`` for no fits, one that is no `Fit`, fits of different data (other pixels,
@@ -106,14 +107,14 @@ def compare_models(fits: Mapping[str, Fit] | Sequence[Fit], seed: int = 0) -> Mo
     )
 
 
-def _named(fits) -> dict[str, Fit]:
+def _named(fits) -> dict[str, Fitted]:
     """The fits by name.  Raises ``ValueError`` where there are none, or one is no `Fit`."""
-    if isinstance(fits, Fit) or not isinstance(fits, (Mapping, Sequence)) or not fits:
-        given = "a Fit alone" if isinstance(fits, Fit) else shown(fits)
+    if isinstance(fits, Fitted) or not isinstance(fits, (Mapping, Sequence)) or not fits:
+        given = "a Fit alone" if isinstance(fits, Fitted) else shown(fits)
         raise ValueError(f"fits must be a list or dictionary of Fits, but {given} was given.")
     pairs = list(fits.items() if isinstance(fits, Mapping) else enumerate(fits))
     for key, fit in pairs:
-        if not isinstance(fit, Fit):
+        if not isinstance(fit, Fitted):
             raise ValueError(f"fits[{key!r}] must be a Fit, but is a {type(fit).__name__}.")
     if isinstance(fits, Mapping):
         named = {str(key): fit for key, fit in pairs}
@@ -130,7 +131,7 @@ def _named(fits) -> dict[str, Fit]:
     }
 
 
-def _same_data(fits: dict[str, Fit]) -> Map:
+def _same_data(fits: dict[str, Fitted]) -> Map:
     """The map that all fits share.  Raises ``ValueError`` where they do not."""
     (first, fit), *others = fits.items()
     data = read_map(fit.data)
@@ -149,12 +150,12 @@ def _same_data(fits: dict[str, Fit]) -> Map:
     return data
 
 
-def _sampled(fit: Fit) -> Samples | None:
+def _sampled(fit: Fitted) -> Samples | None:
     """The draws of NUTS, where the fit has them."""
     return fit.samples if isinstance(fit.state, SampleState) else None
 
 
-def _judge(name: str, fit: Fit, data: Map, seed: int):
+def _judge(name: str, fit: Fitted, data: Map, seed: int):
     """(elpd, p_loo, Pareto k) of each pixel, and the evidence."""
     try:
         evidence = weighted_evidence(fit.model, fit.data, fit.params, fit.bounds, seed, MOST_DRAWS)

@@ -14,7 +14,7 @@ from ..foliation import FourierFoliation, solve_r_e
 from ..foliation.fourier_orbits import last_radius, tabulate
 from ..models.base import G, OrbitModel
 from ..models.fourier import FourierModel
-from ..results.fit import Fit
+from ..results.fit import Fitted
 
 FREQUENCY = u.rad / u.Myr
 DENSITY = u.Msun / u.pc**3
@@ -86,7 +86,7 @@ class Consistency:
         return self.text
 
 
-def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Consistency:
+def check_consistency(model: OrbitModel | Fitted, params: dict | None = None) -> Consistency:
     """Whether the contours of a Fourier model could be the orbits of a potential.
 
     Contours from any potential give one Omega, whether by the time along the contour or as dE/dJ;
@@ -106,7 +106,7 @@ def check_consistency(model: OrbitModel | Fit, params: dict | None = None) -> Co
     cross from the centre on.
     """
     require_x64()
-    if isinstance(model, Fit):
+    if isinstance(model, Fitted):
         model, params = model.model, model.params if params is None else params
     if not isinstance(model, OrbitModel) or params is None:
         raise ValueError("check_consistency needs a model with its params, or a Fit.")

@@ -11,7 +11,7 @@ from scipy import stats
 from ..arguments import choice, whole_number
 from ..data.pixels import VELOCITY, read_map, require_x64
 from ..inference.linear import Linear, linearise
-from ..results.fit import Fit
+from ..results.fit import Fitted
 
 RADIUS = u.kpc / u.Myr**0.5
 TERMS = ("cos(theta)", "sin(theta)", "cos(2 theta)", "sin(2 theta)")
@@ -70,7 +70,7 @@ class Goodness:
 
 
 def check_goodness(
-    fit: Fit, n_rings: int = 10, n_angles: int = 12, shape: str = "constant"
+    fit: Fitted, n_rings: int = 10, n_angles: int = 12, shape: str = "constant"
 ) -> Goodness:
     r"""Residuals of a fit, and a test of the steady state: no label may depend on the angle.
 
@@ -103,7 +103,7 @@ def check_goodness(
     do not depend on the angle).
     """
     require_x64()
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
     choice(shape, "shape", SHAPES)
     missing = [n for n in ("pos", "vel", "label", "label_err") if n not in fit.data]
@@ -114,7 +114,7 @@ def check_goodness(
 
 
 def goodness_of(
-    fit: Fit, found: Linear, n_rings: int = 10, n_angles: int = 12, shape: str = "constant"
+    fit: Fitted, found: Linear, n_rings: int = 10, n_angles: int = 12, shape: str = "constant"
 ) -> Goodness:
     """`check_goodness` of a fit that was taken to first order already."""
     data = read_map(fit.data)

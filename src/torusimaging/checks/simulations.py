@@ -20,7 +20,7 @@ from ..data.pixels import places_of, read_map
 from ..inference.draws import LaplaceState, SampleState
 from ..models.base import G, OrbitModel
 from ..parameters import Layout
-from ..results.fit import Fit, chi2_per_pixel
+from ..results.fit import Fitted, chi2_per_pixel
 from .ranks import DRAWS, rank_of
 
 HEIGHTS, SURFACE = (0.25, 0.5, 1.0), 1.1  # kpc
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
     settings: dict
 
     @classmethod
-    def of(cls, fit: Fit, simulations: int, settings: dict) -> "Problem":
+    def of(cls, fit: Fitted, simulations: int, settings: dict) -> "Problem":
         """The problem of a fit; its first truths are the same for any number of them."""
         model, seed = fit.model, settings["seed"]
         truths = model.draw_prior(fit.start, fit.bounds, simulations, seed)

@@ -10,7 +10,7 @@ from scipy import stats
 from ..arguments import whole_number
 from ..data.pixels import read_map, require_x64
 from ..models import TorusImaging1DPotential
-from ..results.fit import BEYOND_CHANCE, Fit, derive
+from ..results.fit import BEYOND_CHANCE, Fitted, derive
 from .perturbation import add_layer, compare_sides
 
 LAYER_DRAWS = 4000
@@ -86,7 +86,7 @@ class ThinLayer:
         return self.text
 
 
-def check_asymmetry(fit: Fit) -> Asymmetry:
+def check_asymmetry(fit: Fitted) -> Asymmetry:
     """Whether the two sides of the plane differ, by a score test (`perturbation.compare_sides`).
 
     Nothing is fitted anew: the map's residuals are compared with what a density that differs
@@ -105,7 +105,7 @@ def check_asymmetry(fit: Fit) -> Asymmetry:
     return Asymmetry(found.chi2, found.dof, found.p, table)
 
 
-def check_thin_layer(fit: Fit, seed: int = 0) -> ThinLayer:
+def check_thin_layer(fit: Fitted, seed: int = 0) -> ThinLayer:
     """What a layer that the pixels do not resolve could add to the density at the plane.
 
     A layer without thickness, of unknown mass M >= 0, is added to first order, with all parameters
@@ -137,7 +137,7 @@ def check_thin_layer(fit: Fit, seed: int = 0) -> ThinLayer:
     )
 
 
-def _unfit(fit: Fit) -> str:
+def _unfit(fit: Fitted) -> str:
     """Why a fit has no sides to compare, in a sentence."""
     if not isinstance(fit.model, TorusImaging1DPotential):
         return (
@@ -152,7 +152,7 @@ def _unfit(fit: Fit) -> str:
     return "fit must be of a map that says something of a layer at the plane, but its does not."
 
 
-def pixel_height(fit: Fit) -> u.Quantity:
+def pixel_height(fit: Fitted) -> u.Quantity:
     """The smallest distance of two pixels' centres in pos, but for round-off."""
     pos = np.unique(np.asarray(fit.data["pos"].to_value(u.kpc)))
     gaps = np.diff(pos)
@@ -160,9 +160,9 @@ def pixel_height(fit: Fit) -> u.Quantity:
     return (gaps.min() if gaps.size else np.nan) * u.kpc
 
 
-def _checked(fit: Fit) -> tuple:
+def _checked(fit: Fitted) -> tuple:
     """(model, parameters, bounds, map) of a fit."""
     require_x64()
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
     return fit.model, fit.params, fit.bounds, read_map(fit.data)

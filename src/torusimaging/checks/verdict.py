@@ -48,7 +48,7 @@ from ..results.fit import (
     BEYOND_CHANCE,
     DERIVED,
     UNITS,
-    Fit,
+    Fitted,
     chi2_of_constant,
     copies,
     derive,
@@ -164,12 +164,12 @@ class Verdict:
         return max(self.factors.values()) > 1 or any(self.shifts.values())
 
 
-def judge(fit: Fit) -> Verdict:
+def judge(fit: Fitted) -> Verdict:
     """Every check of a fit: optimum, sampler, units, priors, data, residuals and model.
 
     Raises ``ValueError`` for anything else than a fit.
     """
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
     case = _Case(fit)
     findings = [finding for check in CHECKS for finding in check(case)]
@@ -181,7 +181,7 @@ def judge(fit: Fit) -> Verdict:
 class _Case:
     """A fit and what several checks ask of it."""
 
-    def __init__(self, fit: Fit):
+    def __init__(self, fit: Fitted):
         self.fit = fit
         self.arguments = fit.model, fit.params, fit.bounds, read_map(fit.data)
         self.unchecked = ""

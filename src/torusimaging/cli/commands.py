@@ -1,5 +1,7 @@
 """What each command does: a function by its name."""
 
+import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +47,9 @@ def _out(options, usual: str) -> str:
 
 def demo(options, progress) -> int:
     from .. import data, mock
+    from ..files.folders import prepare_folder
     from ..files.writing import in_use
-    from ..report.folder import prepare_folder
-    from ..results.fit import fit_map
+    from ..fitting import fit_map
 
     _check_sampling(options)
     if options.stars < 10_000:
@@ -82,9 +84,9 @@ def demo(options, progress) -> int:
 
 def fit(options, progress) -> int:
     from .. import data
+    from ..files.folders import prepare_folder
     from ..files.writing import in_use
-    from ..report.folder import prepare_folder
-    from ..results.fit import fit_map
+    from ..fitting import fit_map
 
     _check_sampling(options)
     progress.stage(f"reading {Path(options.map).name}")
@@ -117,11 +119,11 @@ def fit(options, progress) -> int:
 
 
 def sample(options, progress) -> int:
+    from ..files.folders import prepare_folder
     from ..files.paths import as_path
     from ..files.writing import in_use
+    from ..fitting import load
     from ..inference.checkpoint import read_identity
-    from ..report.folder import prepare_folder
-    from ..results.fit import load
 
     path = as_path(options.fit)
     progress.stage(f"reading {path.name}")
@@ -192,21 +194,76 @@ def _clean(path: Path, folder: Path) -> None:
 
 
 def calibrate(options, progress) -> None:
-    from ..report.calibration import run
+    """Simulate a map's posterior and test its intervals."""
+    from .. import data
+    from ..checks.calibration import calibrate, check_numbers
+    from ..files.folders import prepare_folder
+    from ..files.writing import in_use
+    from ..fitting import fit_map
+    from ..report.calibration import write_calibration
 
-    run(options, progress)
+    processes = os.cpu_count() or 1 if options.processes is None else options.processes
+    check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
+    progress.stage(f"reading {Path(options.map).name}")
+    binned = data.read_map(options.map, options.label, options.scatter)
+    usual = f"oti-calibrate-{Path(options.map).stem}"
+    folder = prepare_folder(usual if options.out is None else options.out)
+    with in_use(folder):
+        progress.stage("finding the optimum (compiles first)")
+        fit = fit_map(binned, model=options.model)
+        progress.stage("simulations")
+        result = calibrate(
+            fit,
+            options.simulations,
+            sampler=options.sampler,
+            seed=options.seed,
+            processes=processes,
+            progress=progress.counter(options.simulations, "maps"),
+            checkpoint=options.checkpoint,
+        )
+        progress.stage("writing")
+        files = write_calibration(result, folder)
+    progress.finish()
+    print(result.text)
+    print(f"\nWritten to {folder}: {', '.join(f.name for f in files)}")
 
 
 def bin(options, progress) -> None:
-    from ..report.catalog import run_bin
+    """A template, or a configuration's map with its cuts printed."""
+    from ..catalog import load, read_config, template
+    from ..files.folders import prepare_folder
+    from ..files.writing import in_use
+    from ..report.catalog import write_sample
 
-    run_bin(options, progress)
+    if options.template is not None:
+        progress.finish()
+        print(template(options.template), end="")
+        return
+    if options.config is None:
+        raise ValueError("give a configuration, or --template PRESET to print one.")
+    config = read_config(options.config)
+    folder = prepare_folder(config.output if options.out is None else options.out)
+    with in_use(folder):
+        sample = load(config, progress.stage)
+        progress.stage("writing")
+        files = write_sample(sample, folder)
+    progress.finish()
+    print(sample.flow)
+    print(f"\n{sample.describe()}\n\nWritten to {folder}: {', '.join(f.name for f in files)}")
 
 
 def fetch(options, progress) -> int:
-    from ..report.catalog import run_fetch
+    """Download a survey's files; the code tells whether some are left for a person to download."""
+    from ..catalog import fetch
 
-    return EXIT_DOUBTFUL if run_fetch(options, progress) else 0
+    # A download has a bar of its own.
+    progress.finish()
+    fetched = fetch(options.preset, options.to, options.mirror, progress=not options.quiet)
+    for path in fetched.files:
+        print(path)
+    for sentence in fetched.by_hand:
+        print(f"oti: {sentence}", file=sys.stderr)
+    return EXIT_DOUBTFUL if fetched.by_hand else 0
 
 
 def _form(options) -> dict:

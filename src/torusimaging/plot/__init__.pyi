@@ -8,7 +8,7 @@ from .covariance import plot_cov_corner, plot_cov_ellipse
 from .goodness import plot_goodness
 from .maps import plot_counts_label, plot_data_model_residual, plot_data_models_residual
 from .predictive import plot_posterior_predictive
-from .profiles import plot_profiles
+from .profiles import plot_prior_predictive, plot_profiles
 from .splines import plot_spline_functions
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "plot_goodness",
     "plot_places",
     "plot_posterior_predictive",
+    "plot_prior_predictive",
     "plot_profiles",
     "plot_spline_functions",
     "plot_trace",

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from ..arguments import texts
 from ..inference.draws import SampleState
 from ..inference.nuts import diagnostics
-from ..results.fit import DERIVED, UNITS, Fit, derive
+from ..results.fit import DERIVED, UNITS, Fitted, derive
 from ..results.rounding import rounded
 from .checks import check_draws
 from .covariance import corner_axes
@@ -33,7 +33,9 @@ INSIDE = 1 - np.exp(-0.5 * np.array([1.0, 2.0]) ** 2)
 GRID = 60
 
 
-def plot_trace(fit: Fit, parameters: str | Sequence[str] | None = None) -> tuple[Figure, NDArray]:
+def plot_trace(
+    fit: Fitted, parameters: str | Sequence[str] | None = None
+) -> tuple[Figure, NDArray]:
     """Draw how far NUTS chains agree: ranks and draws of each, with R-hat and bulk ESS.
 
     Parameters
@@ -91,7 +93,9 @@ def _draw_chains(row: NDArray, label: str, chains: NDArray) -> None:
     row[1].set_title(rf"$\hat{{R}}$ = {rhat:.3f}, bulk ESS {ess:.0f}", fontsize="medium")
 
 
-def plot_corner(fit: Fit, parameters: str | Sequence[str] | None = None) -> tuple[Figure, NDArray]:
+def plot_corner(
+    fit: Fitted, parameters: str | Sequence[str] | None = None
+) -> tuple[Figure, NDArray]:
     """Draw the posterior of each parameter and of each pair of them.
 
     Parameters
@@ -166,7 +170,7 @@ def _limits(draws: NDArray) -> NDArray:
     return np.stack([low - margin, high + margin], axis=1)
 
 
-def _columns(fit: Fit, parameters: str | Sequence[str] | None) -> dict[str, NDArray]:
+def _columns(fit: Fitted, parameters: str | Sequence[str] | None) -> dict[str, NDArray]:
     """The draws of each parameter, in the units of their labels."""
     samples = check_draws(fit)
     wanted = list(DERIVED) if parameters is None else parameters

@@ -4,7 +4,7 @@ from ..arguments import shown
 from ..data.pixels import require_x64
 from ..inference.draws import Samples
 from ..models.base import OrbitModel
-from ..results.fit import Fit
+from ..results.fit import Fitted
 
 
 def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
@@ -23,9 +23,9 @@ def check_params(model: OrbitModel, params: dict, name: str = "params") -> None:
     model.floats(params)
 
 
-def check_draws(fit: Fit) -> Samples:
+def check_draws(fit: Fitted) -> Samples:
     """The draws of a fit; a ``ValueError`` where it has none."""
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
     if fit.samples is None:
         raise ValueError("the fit has no draws to show: call sample() or laplace() first.")

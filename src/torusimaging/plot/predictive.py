@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from ..arguments import whole_number
 from ..data.pixels import VELOCITY, places_of
-from ..results.fit import Fit
+from ..results.fit import Fitted
 from .checks import check_draws
 from .style import BLUE, GREY, ORANGE, label_text, label_unit_text
 
@@ -18,7 +18,9 @@ STRIP = 0.15  # fraction of the pixels in the strip along an axis
 STRIP_BINS = 25
 
 
-def plot_posterior_predictive(fit: Fit, draws: int = 100, seed: int = 0) -> tuple[Figure, NDArray]:
+def plot_posterior_predictive(
+    fit: Fitted, draws: int = 100, seed: int = 0
+) -> tuple[Figure, NDArray]:
     """Draw the data beside replicated data: along z, along v_z, and by their chi^2.
 
     Parameters

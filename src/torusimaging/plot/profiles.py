@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from ..arguments import mapping, shown
+from ..arguments import mapping, shown, whole_number
 from ..arguments import truth as truth_value
+from ..results.fit import Fitted
 from ..results.literature import MARKS
+from ..results.profiles import profiles
 from .bands import HATCHED, LEVELS, MOSTLY_PRIOR, draw_levels, hatch, limits
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
 from .truth import UNITS, Truth, read_truth
@@ -105,6 +107,21 @@ def plot_profiles(
                 ax.set_ylim(low, high + (0.18 if name.startswith("rho") else 0.0) * (high - low))
                 ax.legend(handles=marked, **clear)
     return fig, axes[0]
+
+
+def plot_prior_predictive(fit: Fitted, draws: int = 500, seed: int = 0) -> tuple[Figure, NDArray]:
+    """Draw what the prior alone says of a_z, rho and Sigma, with the fit's own beside it.
+
+    Returns as `plot_profiles`.  Raises ``ValueError`` for what is no fit, for a prior that cannot
+    be drawn from (see `draw_prior` of the model) and for fewer than one draw.
+    """
+    if not isinstance(fit, Fitted):
+        raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
+    draws = whole_number(draws, "draws", 1)
+    prior = fit.model.draw_prior(fit.params, fit.bounds, draws, seed)
+    own = "posterior" if fit.samples is not None else "best fit"
+    table = profiles((fit.model, prior), literature=False)
+    return plot_profiles(table, others={own: profiles(fit)}, name="prior")
 
 
 def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literature: bool) -> None:

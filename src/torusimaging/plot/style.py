@@ -20,6 +20,7 @@ DENSITY_UNIT = r"M$_\odot$ pc$^{-3}$"
 SURFACE_UNIT = r"M$_\odot$ pc$^{-2}$"
 
 POINT_SIZE = 4.0
+DPI = 110
 
 
 def label_unit_text(unit: u.UnitBase | None) -> str:

@@ -1,10 +1,7 @@
 """A folder with a fit's result file, its table and its figures."""
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import astropy.units as u
@@ -15,24 +12,23 @@ from .. import plot
 from ..arguments import real_number, shown
 from ..coordinates import sun_of
 from ..data.pixels import as_dictionary
+from ..files.folders import filled_folder
 from ..files.paths import as_path
-from ..files.writing import begun, folder_beside
 from ..inference.draws import SampleState
 from ..mock import MockSurvey
-from ..plot.style import own_style
-from ..results.fit import Fit
+from ..plot.style import DPI, own_style
+from ..results.fit import Fitted
 from ..results.literature import RadialTerm
 from ..results.profiles import profiles
 from .captions import captions_of
 from .tables import text_report
 
-DPI = 110
 STARS_SHOWN = 50_000
 FORMATS = ("png", "pdf", "svg")
 
 
 def write_report(
-    fit: Fit,
+    fit: Fitted,
     folder: str | os.PathLike,
     binned: dict,
     start: dict | None = None,
@@ -60,7 +56,7 @@ def write_report(
     Raises ``ValueError`` for what is no fit, map or folder, and ``OSError`` where the folder
     cannot be made or written.
     """
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {shown(fit)} was given.")
     folder, binned = as_path(folder, "folder"), as_dictionary(binned)
     if missing := [n for n in ("pos", "vel", "label", "label_err") if n not in binned]:
@@ -97,60 +93,8 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-@contextmanager
-def filled_folder(folder: str | os.PathLike) -> Iterator[tuple[Path, list[Path]]]:
-    """A folder to write to and a list of files, which at the end are those moved to `folder`.
-
-    After an exception nothing is left.  Raises ``OSError`` as `prepare_folder` does.
-    """
-    folder = prepare_folder(folder)
-    work = folder_beside(folder)
-    files: list[Path] = []
-    try:
-        with begun(work):
-            yield work, files
-        if not folder.exists():
-            # One step: a kill leaves the folder complete or not there.
-            work.rename(folder)
-            files += sorted(folder.iterdir())
-            return
-        names = sorted(p.name for p in work.iterdir())
-        for name in names:
-            if (folder / name).is_dir():
-                raise OSError(f"{folder / name} cannot be written: it is a folder.")
-        for name in names:
-            os.replace(work / name, folder / name)
-            files.append(folder / name)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(f"{folder} cannot be written: {error.strerror}.") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def prepare_folder(folder: str | os.PathLike) -> Path:
-    """Check that `folder` can be made or written, without making it; its absolute path.
-
-    Raises ``ValueError`` for what is no path and ``OSError`` with the reason.
-    """
-    folder = as_path(folder, "the output folder", "be a path").absolute()
-    if folder.exists() and not folder.is_dir():
-        raise OSError(f"the output folder {folder} is a file.")
-    if not folder.parent.is_dir():
-        raise OSError(f"the output folder {folder} cannot be made: {folder.parent} is no folder.")
-    for place in {folder.parent, folder if folder.exists() else folder.parent}:
-        try:
-            tempfile.TemporaryFile(dir=place).close()
-        except OSError as error:
-            raise OSError(
-                f"the output folder {folder} cannot be written: {error.strerror}."
-            ) from None
-    return folder
-
-
 def _figures(
-    fit: Fit,
+    fit: Fitted,
     binned: dict,
     start: dict | None,
     truth: MockSurvey | None,
@@ -179,8 +123,8 @@ def _figures(
         prior=fit.prior_draws if fit.samples is not None else None,
     )[0]
     if fit.samples is not None:
-        out["corner"] = lambda: fit.plot_corner()[0]
-        out["posterior-predictive"] = lambda: fit.plot_posterior_predictive()[0]
+        out["corner"] = lambda: plot.plot_corner(fit)[0]
+        out["posterior-predictive"] = lambda: plot.plot_posterior_predictive(fit)[0]
         # Values of the real Galaxy stand beside a map of which the Sun's place is known.
         real = truth is None and sun_of(fit.frame or "").z is not None
         name = "this fit" if radial is None else "this fit, with the radial term"
@@ -188,7 +132,7 @@ def _figures(
             profiles(fit, radial=radial), literature=real, truth=truth, name=name
         )[0]
     if isinstance(fit.state, SampleState):
-        out["trace"] = lambda: fit.plot_trace()[0]
+        out["trace"] = lambda: plot.plot_trace(fit)[0]
     if truth is not None:
         out["actions"] = lambda: _actions(fit, truth)
     return out
@@ -200,7 +144,7 @@ def _titled(figure_axes, title: str):
     return figure
 
 
-def _actions(fit: Fit, truth: MockSurvey):
+def _actions(fit: Fitted, truth: MockSurvey):
     """The model's actions, angles and frequencies against the mock's own."""
     few = slice(0, STARS_SHOWN)
     table = fit.model.compute_action_angle(truth.pos[few], truth.vel[few], fit.params)

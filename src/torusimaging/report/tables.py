@@ -11,7 +11,7 @@ from ..checks.verdict import MOST, Verdict
 from ..coordinates import sun_of
 from ..mock import MockSurvey
 from ..models import TorusImaging1DPotential
-from ..results.fit import DERIVED, SUN, Fit
+from ..results.fit import DERIVED, SUN, Fitted
 from ..results.literature import RadialTerm
 from ..results.profiles import profiles
 from ..results.rounding import percent, rounded
@@ -23,7 +23,7 @@ WIDTH = 100  # characters of a line
 
 
 def text_report(
-    fit: Fit,
+    fit: Fitted,
     truth: MockSurvey | None = None,
     everything: bool = False,
     radial: RadialTerm | None = None,
@@ -45,7 +45,9 @@ def _wrapped(text: str) -> str:
     return "\n".join(lines)
 
 
-def text_table(fit: Fit, truth: MockSurvey | None = None, radial: RadialTerm | None = None) -> str:
+def text_table(
+    fit: Fitted, truth: MockSurvey | None = None, radial: RadialTerm | None = None
+) -> str:
     """Centre, frequency, density and surface density with uncertainties, beside the truth if known.
 
     One line a quantity, rounded to its error; where the posterior is lopsided the interval is,
@@ -114,9 +116,9 @@ def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
     return dict(zip(DERIVED, values, strict=True))
 
 
-def describe(fit: Fit) -> str:
+def describe(fit: Fitted) -> str:
     """How the fit went, in a few sentences.  Raises ``ValueError`` for anything else than a fit."""
-    if not isinstance(fit, Fit):
+    if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {shown(fit)} was given.")
     lines = [
         f"{fit.data['label'].size} pixels, {fit.optimizer.iter_num} steps to the optimum, "
@@ -137,7 +139,7 @@ def describe(fit: Fit) -> str:
     return "\n".join(lines)
 
 
-def _sun(fit: Fit) -> list[str]:
+def _sun(fit: Fitted) -> list[str]:
     """Where the Sun is, in a sentence on the signs, and what of the frame could not be read."""
     sun, lines = sun_of(fit.frame or ""), []
     if sun.unread:
@@ -158,7 +160,7 @@ def _sun(fit: Fit) -> list[str]:
     return lines
 
 
-def _from_prior(fit: Fit) -> list[str]:
+def _from_prior(fit: Fitted) -> list[str]:
     """Where the prior says more than the data, in a sentence."""
     if fit.samples is None or fit.prior_draws is None:
         return []
@@ -179,7 +181,7 @@ def _from_prior(fit: Fit) -> list[str]:
     return lines
 
 
-def _unresolved(fit: Fit) -> list[str]:
+def _unresolved(fit: Fitted) -> list[str]:
     """What a layer thinner than the pixels could add, where that is asked of the fit."""
     if fit.samples is None:
         return []

@@ -1,31 +1,24 @@
-"""A fit of a map: parameters, draws, derived quantities, and the one file that holds them."""
+"""What a fit of a map gave: parameters, draws and derived quantities."""
 
+import abc
 import html
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
-from matplotlib.figure import Figure
 
-from ..arguments import check_detrend, check_options, choice, shown, truth, whole_number
+from ..arguments import check_options, truth, whole_number
 from ..coordinates import sun_of
 from ..data.pixels import (
-    MEANS,
     PARTS,
     VELOCITY,
-    as_dictionary,
     places_of,
     read_map,
-    read_parts,
     require_x64,
-    without_gradient,
 )
 from ..inference.draws import (
     LaplaceState,
@@ -36,17 +29,12 @@ from ..inference.draws import (
     percentiles,
     share_from_data,
 )
-from ..inference.optimize import OptimizeResult, OptimizeState
-from ..models import TorusImaging1DPotential, TorusImaging1DSpline
+from ..inference.optimize import OptimizeState
 from ..models.base import G, OrbitModel
 from ..priors.named import mean_and_sd
-from ..units import internal, label_unit
-from . import storage
+from ..units import internal
 from .literature import RadialTerm, check_radial
 from .rounding import RoundedTable
-
-if TYPE_CHECKING:
-    from ..checks.verdict import Verdict
 
 # What the rows with the radial term of Poisson's equation have behind their name.
 RADIAL = " + radial"
@@ -61,8 +49,11 @@ PRIOR_DRAWS = 2000
 
 
 @dataclass(frozen=True, repr=False)
-class Fit:
-    """What a fit of a binned map gave, and everything needed to go on from it.
+class Fitted(abc.ABC):
+    """What a fit of a binned map gave, and everything needed to go on from it (abstract).
+
+    `torusimaging.Fit` is the class that users meet: it adds the verdict, for which the checks need
+    what is here.
 
     Attributes: ``model``, ``data`` (the usable pixels, with units), ``bounds``, ``start`` and
     ``params`` (before and at the optimum), ``optimizer`` (its state), ``samples`` and ``state``
@@ -99,7 +90,7 @@ class Fit:
         ``ValueError`` for an option that there is not, and as that does.
         """
         set_here = ("bdata", "p0", "bounds", "rng_seed")
-        check_options(options, (Fit.sample, OrbitModel.mcmc_run_label), "sample", set_here)
+        check_options(options, (Fitted.sample, OrbitModel.mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
             self.data,
             self.params,
@@ -114,7 +105,7 @@ class Fit:
             self, samples=samples, state=state, settings=(self.settings or {}) | settings
         )
 
-    def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fit":
+    def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fitted":
         """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
         state, samples = self.model.laplace_run_label(
             self.data, self.params, self.bounds, rng_seed=seed, num_draws=num_draws
@@ -123,33 +114,14 @@ class Fit:
         return replace(self, samples=samples, state=state, settings=settings)
 
     @property
+    @abc.abstractmethod
+    def verdict(self) -> Any:
+        """Every check that there is, and what to make of it."""
+
+    @property
     def chi2_per_pixel(self) -> float:
         """Mean squared residual of the optimum in units of the pixels' errors."""
         return chi2_per_pixel(self.model, self.data, self.params)
-
-    @cached_property
-    def verdict(self) -> "Verdict":
-        """Every check that there is, and what to make of it: `torusimaging.judge` of this fit."""
-        from ..checks.verdict import judge
-
-        return judge(self)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What to doubt in the fit and what to do next; empty where every check is good."""
-        return tuple(map(str, self.verdict.findings))
-
-    def report(self, folder: str | os.PathLike | None = None) -> str:
-        """The table, how the fit went, and the verdict, as `oti fit` prints them.
-
-        With a `folder` also written there, with the figures and the result file (see
-        `report.write_report`).  Raises as that does.
-        """
-        from ..report import text_report, write_report
-
-        if folder is not None:
-            write_report(self, folder, self.binned, self.start)
-        return text_report(self)
 
     def __repr__(self) -> str:
         # Shown at every turn in a notebook and a debugger: nothing here may run the model.
@@ -327,26 +299,6 @@ class Fit:
             return None
         return np.stack(list(_derive(self.model, self.prior_draws.stacked).values()), axis=1)
 
-    def plot_trace(self, parameters: Sequence[str] | None = None) -> tuple[Figure, np.ndarray]:
-        """Ranks and draws of each NUTS chain (see `plot.plot_trace`)."""
-        from ..plot import plot_trace
-
-        return plot_trace(self, parameters)
-
-    def plot_corner(self, parameters: Sequence[str] | None = None) -> tuple[Figure, np.ndarray]:
-        """The draws of each pair of parameters (see `plot.plot_corner`)."""
-        from ..plot import plot_corner
-
-        return plot_corner(self, parameters)
-
-    def plot_posterior_predictive(
-        self, draws: int = 100, seed: int = 0
-    ) -> tuple[Figure, np.ndarray]:
-        """The data beside data that the model would make (see `plot.plot_posterior_predictive`)."""
-        from ..plot import plot_posterior_predictive
-
-        return plot_posterior_predictive(self, draws, seed)
-
     def actions(
         self,
         pos: u.Quantity,
@@ -414,57 +366,6 @@ class Fit:
         units = {name: str(unit) for name, (*_, unit) in DERIVED.items()}
         columns |= {f"{name} [{units[name]}]": x for name, x in derive(self).items()}
         return pd.DataFrame(columns)
-
-    def to_arviz(self, z: u.Quantity | None = None) -> Any:
-        """The fit as an xarray DataTree that ArviZ reads, with all that follows from the draws.
-
-        Beside the groups of the result file (posterior, sample_stats, observed_data and
-        constant_data) the group ``derived`` holds the derived quantities of each draw, shape
-        (chain, draw), and a_z, rho and Sigma at the heights `z` above the midplane (length,
-        default: 61 to the end of the model), shape (chain, draw, z).  Raises ``ValueError`` before
-        sampling and for heights as `profiles` does.
-        """
-        if self.samples is None or self.state is None:
-            raise ValueError("the fit has no draws: call laplace() or sample() first.")
-        from .profiles import on_grid
-
-        return storage.tree_with_derived(self, derive(self), *on_grid(self, z))
-
-    def profiles(self, z: u.Quantity | None = None) -> RoundedTable:
-        """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
-        from .profiles import profiles
-
-        return profiles(self, z)
-
-    def plot_profiles(self, **options) -> tuple[Figure, np.ndarray]:
-        """a_z, rho and Sigma against height; `options` go to `plot.plot_profiles`."""
-        from ..plot import plot_profiles
-
-        return plot_profiles(self.profiles(), **options)
-
-    def plot_prior_predictive(self, draws: int = 500, seed: int = 0) -> tuple[Figure, np.ndarray]:
-        """What the prior alone says of a_z, rho and Sigma, with the fit's own beside it.
-
-        Raises ``ValueError`` for a prior that cannot be drawn from (see `draw_prior` of the model)
-        and for fewer than one draw.
-        """
-        from ..plot import plot_profiles
-        from .profiles import profiles
-
-        prior = self.model.draw_prior(
-            self.params, self.bounds, whole_number(draws, "draws", 1), seed
-        )
-        own = "posterior" if self.samples is not None else "best fit"
-        table = profiles((self.model, prior), literature=False)
-        return plot_profiles(table, others={own: self.profiles()}, name="prior")
-
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write the fit to a netCDF file in the ArviZ layout; nothing half-written is left.
-
-        Raises ``OSError`` where the folder cannot be written.
-        """
-        require_x64(self.model)
-        return storage.write(self, path)
 
 
 def _star_errors(errors, unit: u.UnitBase, name: str, shape: tuple) -> u.Quantity | None:
@@ -581,7 +482,7 @@ def _each(model, params, functions):
     return {name: function(model, params) for name, function in functions.items()}
 
 
-def derive(fit: Fit) -> dict[str, np.ndarray]:
+def derive(fit: Fitted) -> dict[str, np.ndarray]:
     """The derived quantities of every draw by name, each of shape (n,) in its unit of `DERIVED`.
 
     Of the optimum alone before sampling.
@@ -595,81 +496,3 @@ def _derive(model: OrbitModel, stacked: dict) -> dict[str, np.ndarray]:
     functions = {name: function for name, (function, *_) in DERIVED.items()}
     values = of_draws(_each, model, stacked, functions)
     return {name: values[name] * unit.to(shown) for name, (_, unit, shown) in DERIVED.items()}
-
-
-MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
-
-
-def fit_map(
-    bdata: dict,
-    frame: Any = None,
-    model: str = "potential",
-    *,
-    max_steps: int = 256,
-    detrend: str | None = None,
-    **options,
-) -> Fit:
-    """Fit a model to a binned map: automatic start, then the optimum.
-
-    `frame` is a `catalog.Frame` or the frame in words, by default the map's own.
-    `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
-    ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
-    to one of these (see `data.get_binned_label`).  Raises ``ValueError`` for another name, and as
-    both of them do.
-    """
-    require_x64()
-    choice(model, "model", MODELS)
-    bdata = as_dictionary(bdata)
-    frame = bdata.get("frame", "not stated") if frame is None else frame
-    # A `catalog.Frame` writes itself in words that `sun_of` reads.
-    frame = str(frame) if hasattr(frame, "as_dict") else frame
-    if not isinstance(frame, str):
-        raise ValueError(
-            f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
-        )
-    maker = MODELS[model]
-    check_options(
-        options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
-    )
-    check_detrend(detrend)
-    lost = 0
-    if detrend is not None:
-        before = read_map(bdata).pos.size
-        bdata = without_gradient(bdata)
-        lost = before - read_map(bdata).pos.size
-    pixels = read_map(bdata)
-    centres = read_map(bdata, centres=True)
-    data = {
-        "pos": np.asarray(centres.pos) * u.kpc,
-        "vel": np.asarray(centres.vel) * VELOCITY,
-        "label": np.asarray(pixels.label),
-        "label_err": np.asarray(pixels.label_err),
-    }
-    if any(name in bdata for name in MEANS):
-        means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
-        data |= dict(zip(MEANS, means, strict=True))
-    data |= read_parts(bdata)
-    made, bounds, start = MODELS[model].auto_init(data, **options)
-    result: OptimizeResult = made.optimize(start, bounds=bounds, max_steps=max_steps, **data)
-    return Fit(
-        made,
-        data,
-        bounds,
-        start,
-        result.params,
-        result.state,
-        frame=frame,
-        settings={} if detrend is None else {"detrend": detrend, "pixels without R_g": lost},
-        label_unit=label_unit(bdata["label"]),
-        label_name=str(bdata.get("name", "")),
-    )
-
-
-def load(path: str | os.PathLike) -> Fit:
-    """Read a fit that `Fit.save` wrote.
-
-    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for a file that is corrupt
-    or was not written by this package.
-    """
-    require_x64()
-    return Fit(**storage.read(path))

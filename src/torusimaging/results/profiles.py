@@ -14,7 +14,7 @@ from ..data.pixels import require_x64
 from ..inference.draws import Samples, of_draws, percentiles, share_from_data
 from ..models.base import ACCELERATION, G, OrbitModel
 from ..units import internal
-from .fit import Fit
+from .fit import Fitted
 from .literature import MARKS, RadialTerm, check_radial
 from .rounding import RoundedTable
 
@@ -34,7 +34,7 @@ MARKED = np.array([CENTRE if mark.height == 0 else mark.height for mark in MARKS
 
 
 def profiles(
-    fit: Fit | tuple[OrbitModel, Sequence[dict]],
+    fit: Fitted | tuple[OrbitModel, Sequence[dict]],
     z: u.Quantity | None = None,
     literature: bool = True,
     radial: RadialTerm | None = None,
@@ -109,7 +109,7 @@ def profiles(
     return table
 
 
-def on_grid(fit: Fit, z: u.Quantity | None = None) -> tuple[NDArray, dict[str, NDArray], dict]:
+def on_grid(fit: Fitted, z: u.Quantity | None = None) -> tuple[NDArray, dict[str, NDArray], dict]:
     """Heights (kpc), the quantities of every draw, shape (draws, heights), and their units."""
     stacked = stack(fit.draws(len(fit.samples or ())))
     reaches = of_draws(_reach, fit.model, stacked)
@@ -121,7 +121,7 @@ def on_grid(fit: Fit, z: u.Quantity | None = None) -> tuple[NDArray, dict[str, N
 
 def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
     """(model, all draws, what the table's meta says of them)."""
-    if isinstance(fit, Fit):
+    if isinstance(fit, Fitted):
         kind = "optimum only" if fit.samples is None else "posterior draws"
         verdict = "" if fit.state is None else fit.state.verdict
         draws = [fit.params] if fit.samples is None else fit.samples
@@ -223,7 +223,7 @@ def _add_radial(values: dict[str, NDArray], z: NDArray, radial: RadialTerm) -> N
 
 def _shares(fit, values: dict[str, NDArray], z: NDArray) -> dict[str, NDArray]:
     """What the data removed of the prior's variance of each quantity, where a fit can tell."""
-    if not isinstance(fit, Fit) or fit.samples is None or fit.prior_draws is None:
+    if not isinstance(fit, Fitted) or fit.samples is None or fit.prior_draws is None:
         return {}
     stacked = fit.prior_draws.stacked
     prior = _evaluate(fit.model, stacked, z, of_draws(_reach, fit.model, stacked))

@@ -1,0 +1,166 @@
+"""Fits of maps: `fit_map` makes them, `load` reads them back, and `Fit` is what users hold."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from .arguments import check_detrend, check_options, choice, shown
+from .data.pixels import (
+    MEANS,
+    VELOCITY,
+    as_dictionary,
+    read_map,
+    read_parts,
+    require_x64,
+    without_gradient,
+)
+from .inference.optimize import OptimizeResult
+from .models.registry import MODELS
+from .results import storage
+from .results.fit import Fitted, derive
+from .results.profiles import on_grid, profiles
+from .results.rounding import RoundedTable
+from .units import label_unit
+
+if TYPE_CHECKING:
+    from .checks.verdict import Verdict
+
+
+class Fit(Fitted):
+    """A fit of a binned map, with its verdict.
+
+    Attributes: ``model``, ``data`` (the usable pixels, with units), ``bounds``, ``start`` and
+    ``params`` (before and at the optimum), ``optimizer`` (its state), ``samples`` and ``state``
+    (None before sampling), ``frame`` (the frame of pos and vel, in words), ``settings``,
+    ``label_unit`` (of the data's plain labels and errors; None where they have none) and
+    ``label_name`` (empty where the map has none).
+    """
+
+    @cached_property
+    def verdict(self) -> "Verdict":
+        """Every check that there is, and what to make of it: `torusimaging.judge` of this fit."""
+        from .checks.verdict import judge
+
+        return judge(self)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What to doubt in the fit and what to do next; empty where every check is good."""
+        return tuple(map(str, self.verdict.findings))
+
+    def report(self, folder: str | os.PathLike | None = None) -> str:
+        """The table, how the fit went, and the verdict, as `oti fit` prints them.
+
+        With a `folder` also written there, with the figures and the result file (see
+        `report.write_report`).  Raises as that does.
+        """
+        from .report.folder import write_report
+        from .report.tables import text_report
+
+        if folder is not None:
+            write_report(self, folder, self.binned, self.start)
+        return text_report(self)
+
+    def profiles(self, z: u.Quantity | None = None) -> RoundedTable:
+        """a_z, rho and Sigma at heights `z` with their intervals (see `torusimaging.profiles`)."""
+        return profiles(self, z)
+
+    def to_arviz(self, z: u.Quantity | None = None) -> Any:
+        """The fit as an xarray DataTree that ArviZ reads, with all that follows from the draws.
+
+        Beside the groups of the result file (posterior, sample_stats, observed_data and
+        constant_data) the group ``derived`` holds the derived quantities of each draw, shape
+        (chain, draw), and a_z, rho and Sigma at the heights `z` above the midplane (length,
+        default: 61 to the end of the model), shape (chain, draw, z).  Raises ``ValueError`` before
+        sampling and for heights as `profiles` does.
+        """
+        if self.samples is None or self.state is None:
+            raise ValueError("the fit has no draws: call laplace() or sample() first.")
+        return storage.tree_with_derived(self, derive(self), *on_grid(self, z))
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the fit to a netCDF file in the ArviZ layout; nothing half-written is left.
+
+        Raises ``OSError`` where the folder cannot be written.
+        """
+        require_x64(self.model)
+        return storage.write(self, path)
+
+
+def fit_map(
+    bdata: dict,
+    frame: Any = None,
+    model: str = "potential",
+    *,
+    max_steps: int = 256,
+    detrend: str | None = None,
+    **options,
+) -> Fit:
+    """Fit a model to a binned map: automatic start, then the optimum.
+
+    `frame` is a `catalog.Frame` or the frame in words, by default the map's own.
+    `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
+    ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
+    to one of these (see `data.get_binned_label`).  Raises ``ValueError`` for another name, and as
+    both of them do.
+    """
+    require_x64()
+    choice(model, "model", MODELS)
+    bdata = as_dictionary(bdata)
+    frame = bdata.get("frame", "not stated") if frame is None else frame
+    # A `catalog.Frame` writes itself in words that `sun_of` reads.
+    frame = str(frame) if hasattr(frame, "as_dict") else frame
+    if not isinstance(frame, str):
+        raise ValueError(
+            f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
+        )
+    maker = MODELS[model]
+    check_options(
+        options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
+    )
+    check_detrend(detrend)
+    lost = 0
+    if detrend is not None:
+        before = read_map(bdata).pos.size
+        bdata = without_gradient(bdata)
+        lost = before - read_map(bdata).pos.size
+    pixels = read_map(bdata)
+    centres = read_map(bdata, centres=True)
+    data = {
+        "pos": np.asarray(centres.pos) * u.kpc,
+        "vel": np.asarray(centres.vel) * VELOCITY,
+        "label": np.asarray(pixels.label),
+        "label_err": np.asarray(pixels.label_err),
+    }
+    if any(name in bdata for name in MEANS):
+        means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
+        data |= dict(zip(MEANS, means, strict=True))
+    data |= read_parts(bdata)
+    made, bounds, start = maker.auto_init(data, **options)
+    result: OptimizeResult = made.optimize(start, bounds=bounds, max_steps=max_steps, **data)
+    return Fit(
+        made,
+        data,
+        bounds,
+        start,
+        result.params,
+        result.state,
+        frame=frame,
+        settings={} if detrend is None else {"detrend": detrend, "pixels without R_g": lost},
+        label_unit=label_unit(bdata["label"]),
+        label_name=str(bdata.get("name", "")),
+    )
+
+
+def load(path: str | os.PathLike) -> Fit:
+    """Read a fit that `Fit.save` wrote.
+
+    Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for a file that is corrupt
+    or was not written by this package.
+    """
+    require_x64()
+    return Fit(**storage.read(path))
