@@ -46,6 +46,87 @@ def test_a_slope_that_changes_with_the_orbit(stars):
     assert abs(gradient.slope - SLOPE) < 4 * gradient.slope_err + 0.003
 
 
+def by_dummies(p, v, y, x, pixel, columns):
+    """Least squares with a constant for each pixel: slopes and their errors, in `columns` order."""
+    constants = (pixel[:, None] == np.unique(pixel)).astype(float)
+    T = np.column_stack([*columns, p, v, constants])
+    found, *_ = np.linalg.lstsq(T, y)
+    spread = np.sum((y - T @ found) ** 2) / (y.size - T.shape[1])
+    return found, np.sqrt(spread * np.diag(np.linalg.inv(T.T @ T)))
+
+
+@pytest.mark.parametrize("change", [0, 0.3])
+def test_the_regression_is_that_with_a_constant_for_each_pixel(change):
+    rng = np.random.default_rng(3)
+    n = 3000
+    p, v, x = rng.uniform(-1, 1, n), rng.uniform(-60, 60, n), rng.normal(8, 1, n)
+    r = np.hypot(p / np.std(p), v / np.std(v))
+    y = 0.3 * p**2 + (SLOPE + change * (r - 1)) * (x - 8) + 0.1 * rng.normal(size=n)
+    bins = {"pos": np.linspace(-1, 1, 7) * u.kpc, "vel": np.linspace(-60, 60, 6) * u.km / u.s}
+    gradient = get_binned_label(
+        p * u.kpc, v * u.km / u.s, y, bins, R_g=x * u.kpc, label_err=np.full(n, 0.1)
+    )["R_g_gradient"]
+    pixel = np.floor((p + 1) * 3).astype(int) * 5 + np.floor((v + 60) / 24).astype(int)
+    off, r = x - x.mean(), r - r.mean()
+    found, sd = by_dummies(p, v, y, x, pixel, [off, off * r, r] if change else [off, r])
+    assert gradient.slope == pytest.approx(found[0], rel=1e-10)
+    if change:
+        assert (gradient.change, gradient.change_err) == pytest.approx((found[1], sd[1]), rel=1e-9)
+    # The degrees of freedom are those of all columns, whether or not the change is used.
+    free = n - pixel.max() - 1 - 5
+    expected = sd[0] * np.sqrt((free + (not change)) / free)
+    assert gradient.slope_err == pytest.approx(expected, rel=1e-9)
+
+
+def test_places_that_are_one_in_each_pixel():
+    """Their deviations are of rounding alone: the slope is that without them."""
+    rng = np.random.default_rng(4)
+    n = 600
+    p, v = rng.choice([-0.7, 0.1, 0.3], n), rng.choice([-30.0, 1.1], n)
+    x = rng.normal(8, 1, n)
+    y = SLOPE * x + 0.1 * rng.normal(size=n)
+    bins = {"pos": [-1, 0, 0.2, 1] * u.kpc, "vel": [-60, 0, 60] * u.km / u.s}
+    gradient = get_binned_label(p * u.kpc, v * u.km / u.s, y, bins, R_g=x * u.kpc)["R_g_gradient"]
+    pixel = 2 * np.searchsorted([0, 0.2], p) + (v > 0)
+    off = np.column_stack([y, x])
+    for k in range(6):
+        off[pixel == k] -= off[pixel == k].mean(axis=0)
+    assert gradient.change == 0
+    assert gradient.slope == pytest.approx(
+        off[:, 0] @ off[:, 1] / (off[:, 1] @ off[:, 1]), rel=1e-9
+    )
+
+
+def test_stars_without_an_error_are_in_neither_map_nor_gradient(stars):
+    """What a star says that the map leaves out is no part of its gradient."""
+    survey, R_g, label = stars
+    error, some = survey.label_err.copy(), label.copy()
+    error[::2], some[::2] = np.nan, 50.0
+    some[::4] = -50.0
+    data = get_binned_label(survey.pos, survey.vel, some, BINS, label_err=error, R_g=R_g)
+    kept = (x[1::2] for x in (survey.pos, survey.vel, label))
+    half = get_binned_label(*kept, BINS, label_err=survey.label_err[1::2], R_g=R_g[1::2])
+    assert data["R_g_gradient"] == half["R_g_gradient"]
+
+
+def test_one_part_of_the_gradient_without_the_other(stars, tmp_path):
+    data = binned(stars)
+    lines = write_map(data, tmp_path / "map.csv", "mg_fe").read_text().splitlines()
+    for name, column in (("R_g_part", "mg_fe_R_g"), ("R_g_part_err", "mg_fe_R_g_err")):
+        one = {k: x for k, x in data.items() if k != name}
+        for detrend in (None, "R_g"):
+            with pytest.raises(ValueError, match=f"or neither, but {name} is missing"):
+                oti.fit_map(one, detrend=detrend)
+        with pytest.raises(ValueError, match=f"or neither, but '{name}' is missing"):
+            write_map(one, tmp_path / "other.csv", "mg_fe")
+        k = lines[0].split(",").index(column)
+        rows = (line.split(",") for line in lines)
+        text = "\n".join(",".join(row[:k] + row[k + 1 :]) for row in rows)
+        (tmp_path / "one.csv").write_text(text + "\n")
+        with pytest.raises(ValueError, match=f"one.csv must have both .*, but '{column}' is miss"):
+            read_map(tmp_path / "one.csv")
+
+
 def test_two_ways_to_take_it_off(stars):
     """From the stars before binning, and from the map; both leave the label of the orbit."""
     with_part, plain = binned(stars), binned(stars, detrend="R_g")

@@ -325,6 +325,152 @@ def test_a_file_that_is_there_twice_is_refused(folder, tmp_path, kind):
         oti.data.bin_files(paths, BINS, COLUMNS)
 
 
+PARTS = ("R_g_mean", "R_g_part", "R_g_part_err")
+GUIDED = COLUMNS | {"R_g": "rg"}
+
+
+@pytest.fixture(scope="module")
+def guided(stars, tmp_path_factory):
+    """Guiding radii of the stars, a third unknown, and files with them, one in pc."""
+    folder = tmp_path_factory.mktemp("guided")
+    rng = np.random.default_rng(8)
+    n = sum(SIZES)
+    R_g = 8.2 - 0.8 * np.abs(stars["z"]) + 0.5 * rng.normal(size=n)
+    R_g[::3], R_g[1::3000] = np.nan, 99999.0
+    label = stars["mgfe"] - 0.06 * np.where(R_g < 99, R_g - 8.2, 0.0)
+    stars = stars | {"mgfe": np.where(np.isnan(R_g), stars["mgfe"], label)}
+    for i, cut in enumerate((slice(0, 5000), slice(5000, n))):
+        part = {name: values[cut] for name, values in stars.items()}
+        part |= {"z": part["z"] * u.kpc, "vz": part["vz"] * u.km / u.s, "rg": R_g[cut] * u.kpc}
+        if i == 1:
+            # A mark in the file's own unit.
+            pc = part["rg"].to_value(u.pc)
+            part["rg"] = np.where(np.isnan(pc), -9999.0, pc) * u.pc
+        write_table(folder / f"part-{i}.parquet", part)
+    return folder, stars, np.where(R_g < 99, R_g, np.nan)
+
+
+def within_pixels(stars, R_g):
+    """The slope in R_g by least squares with a constant for each pixel, and stars and pixels."""
+    used = np.isfinite(R_g) & np.isfinite(stars["mgfe"])
+    used &= (np.abs(stars["z"]) < 1) & (np.abs(stars["vz"]) < 50)
+    p, v, y, x = (a[used] for a in (stars["z"], stars["vz"], stars["mgfe"], R_g))
+    pixel = np.floor((p + 1) * 5).astype(int) * 8 + np.floor((v + 50) / 12.5).astype(int)
+    r = np.hypot(p / p.std(), v / v.std())
+    constants = (pixel[:, None] == np.unique(pixel)).astype(float)
+    found, *_ = np.linalg.lstsq(np.column_stack([x, r, p, v, constants]), y)
+    return found[0], used, x, pixel
+
+
+@pytest.mark.parametrize("detrend", [None, "R_g"])
+@pytest.mark.parametrize(("rows", "s"), [(100, 0.05), (4096, None), (1_000_000, "local")])
+def test_the_gradient_is_that_of_the_stars_in_memory(guided, rows, s, detrend):
+    folder, stars, R_g = guided
+    out = oti.data.bin_files(folder, BINS, GUIDED, s=s, rows=rows, detrend=detrend)
+    want = in_memory(stars, s=s, R_g=R_g * u.kpc, detrend=detrend)
+    assert_same(out, want, 1e-10)
+    for name in PARTS[: 1 if detrend else 3]:
+        np.testing.assert_allclose(out[name], want[name], rtol=1e-10, atol=1e-14, err_msg=name)
+    assert set(out) == set(want) | {"files"} and ("R_g_part" in out) is (detrend is None)
+    (*found, scales), (*expected, sd) = out["R_g_gradient"], want["R_g_gradient"]
+    np.testing.assert_allclose([*found, *scales], [*expected, *sd], rtol=1e-10)
+    known = stars["mgfe"][np.isfinite(R_g)] if detrend else stars["mgfe"]
+    assert out["n_stars"] - out["n_not_finite"] == np.isfinite(known).sum()
+
+
+def test_the_gradient_of_stars_in_files(guided):
+    """Against sums over the stars of each pixel, one after the other."""
+    folder, stars, R_g = guided
+    slope, used, x, pixel = within_pixels(stars, R_g)
+    out = oti.data.bin_files(folder, BINS, GUIDED, s=0.05, rows=700)
+    gradient = out["R_g_gradient"]
+    assert gradient.slope == pytest.approx(slope, rel=1e-9) and gradient.change == 0
+    assert abs(slope + 0.06) < 4 * gradient.slope_err < 0.02
+    weight = 1 / (0.05**2 + stars["mgfe_err"][used] ** 2)
+    for k in range(80):
+        here = pixel == k
+        mean = np.average(x[here], weights=weight[here])
+        assert out["R_g_mean"].ravel()[k].to_value(u.kpc) == pytest.approx(mean, rel=1e-12)
+        off = mean - x.mean()
+        assert out["R_g_part"].ravel()[k] == pytest.approx(slope * off, rel=1e-8, abs=1e-12)
+        error = gradient.slope_err * abs(off)
+        assert out["R_g_part_err"].ravel()[k] == pytest.approx(error, rel=1e-8, abs=1e-12)
+    # Taken off by hand, of the stars that have a radius.
+    level = stars | {"mgfe": stars["mgfe"] - slope * (R_g - x.mean())}
+    taken = oti.data.bin_files(folder, BINS, GUIDED, rows=700, detrend="R_g")
+    assert_same(taken, in_memory(level), 1e-8)
+
+
+@pytest.mark.parametrize("detrend", [None, "R_g"])
+def test_workers_do_not_matter_to_the_gradient(guided, detrend):
+    options = {"rows": 300, "detrend": detrend}
+    one, four = (oti.data.bin_files(guided[0], BINS, GUIDED, workers=n, **options) for n in (1, 4))
+    for name in SAME + PARTS[: 1 if detrend else 3]:
+        np.testing.assert_array_equal(one[name], four[name])
+    assert one["R_g_gradient"] == four["R_g_gradient"]
+
+
+def test_guiding_radii_out_of_a_transform(guided):
+    """Labels in a unit: so are the slope and what it adds."""
+    folder, stars, R_g = guided
+
+    def ages(read):
+        radii = np.where(read["rg"] > 99, np.nan, read["rg"]) * u.kpc
+        label = read["mgfe"] * u.Gyr, read["mgfe_err"] * u.Gyr
+        return read["z"] * u.kpc, read["vz"] * u.km / u.s, *label, radii
+
+    out = oti.data.bin_files(folder / "part-0.parquet", BINS, list(GUIDED.values()), ages, rows=999)
+    few = {name: x[:5000] for name, x in stars.items()}
+    want = in_memory(few, R_g=R_g[:5000] * u.kpc)
+    assert out["R_g_part"].unit == out["R_g_part_err"].unit == u.Gyr
+    for name in PARTS:
+        np.testing.assert_allclose(out[name].value, np.array(want[name]), rtol=1e-9, atol=1e-13)
+
+
+def test_bad_guiding_radii(guided, folder, tmp_path):
+    bin_files, first = oti.data.bin_files, guided[0] / "part-0.parquet"
+    n, names = 40, list(GUIDED.values())
+    rng = np.random.default_rng(2)
+    stars = {"z": rng.uniform(-1, 1, n) * u.kpc, "vz": rng.uniform(-50, 50, n) * u.km / u.s}
+    stars |= {"mgfe": rng.normal(size=n), "mgfe_err": np.full(n, 0.1)}
+    wrong = {
+        name: write_table(tmp_path / f"{name}.parquet", stars | {"rg": np.full(n, 8.0) * x})
+        for name, x in (
+            ("negative", -1 * u.kpc), ("far", 1e3 * u.kpc), ("plain", 1.0), ("speed", u.km / u.s),
+            ("none", np.nan * u.kpc), ("one", 1 * u.kpc),
+        )
+    }  # fmt: skip
+
+    def some(read):
+        place = read["z"] * u.kpc, read["vz"] * u.km / u.s, read["mgfe"], read["mgfe_err"]
+        return place if read["z"].size < 700 else (*place, read["rg"] * u.kpc)
+
+    def without(read):
+        return some({k: x[:600] for k, x in read.items()})
+
+    def taken(path, *transform):
+        columns = names if transform else GUIDED
+        return lambda: bin_files(path, BINS, columns, *transform, rows=700, detrend="R_g", s=0.1)
+
+    for message, call in (
+        ("detrend must be", lambda: bin_files(first, BINS, GUIDED, detrend="L_z")),
+        ("name their column", lambda: bin_files(folder, BINS, COLUMNS, detrend="R_g")),
+        ("needs the guiding radii: give R_g", taken(first, without)),
+        ("all stars or none", lambda: bin_files(first, BINS, names, some, rows=700)),
+        ("negative.parquet: R_g must not be negative", taken(wrong["negative"])),
+        ("R_g must be radii below 200 kpc, but 40 of 40", taken(wrong["far"])),
+        ("plain.parquet states no unit of 'rg'", taken(wrong["plain"])),
+        ("speed.parquet: rg must", taken(wrong["speed"])),
+        ("needs stars with an R_g and a label", taken(wrong["none"])),
+        ("pixels with several stars", taken(wrong["one"])),
+        ("no column 'rg'", lambda: bin_files(folder, BINS, GUIDED)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    few = bin_files(wrong["one"], BINS, GUIDED, s=0.1)
+    assert few["R_g_gradient"] is None and not {"R_g_part", "R_g_part_err"} & set(few)
+
+
 def test_bad_input(folder, tmp_path):
     bin_files, path = oti.data.bin_files, folder / "part-0.parquet"
     plain = write_table(tmp_path / "plain.parquet", {n: np.ones(3) for n in COLUMNS.values()})

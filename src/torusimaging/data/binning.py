@@ -9,7 +9,7 @@ import boost_histogram as bh
 import numpy as np
 
 from ..arguments import check_detrend
-from .guiding import Guides, guiding_radii
+from .guiding import guiding_radii
 from .plane import Plane, check_scatter, labels_of
 from .sums import Stars, fill, make_map, require_stars
 
@@ -111,17 +111,12 @@ def get_binned_label(
     check_detrend(detrend)
     if detrend is not None and R_g is None:
         raise ValueError('detrend="R_g" needs the guiding radii: give R_g, |L_z| / v_c.')
-    guides = None
-    if R_g is not None:
-        radii = guiding_radii(R_g, p.size)
-        guides = Guides.of(plane, p, v, labels.y, radii, needed=detrend is not None)
-    if detrend is not None and guides is not None:
-        labels = labels._replace(y=guides.taken_off(labels.y))
-    stars = Stars.of(p, v, *labels)
+    radii = None if R_g is None else guiding_radii(R_g, p.size)
+    stars = Stars.of(p, v, *labels, x=radii)
     parts = min(2, os.cpu_count() or 1) if p.size > PARALLEL else 1
     with ThreadPoolExecutor(parts) as pool:
-        out = plane.describe(make_map(_over_parts(stars, parts, pool), plane.axes, s))
-    return out if guides is None else out | guides.columns(out, labels, detrend is not None)
+        passes = _over_parts(stars, parts, pool)
+        return plane.describe(make_map(passes, plane.axes, s, detrend is not None))
 
 
 def _over_parts(stars: Stars, parts: int, pool: ThreadPoolExecutor) -> Callable:
@@ -129,9 +124,9 @@ def _over_parts(stars: Stars, parts: int, pool: ThreadPoolExecutor) -> Callable:
     cuts = np.linspace(0, stars.y.size, parts + 1).astype(int)
     chunks = []
     for k, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        columns = (None if x is None else x[a:b] for x in stars[:4])
-        bad = stars.n_not_finite if k == 0 else 0
-        chunks.append(Stars(*columns, n_not_finite=bad, unit=stars.unit))
+        columns = {name: x[a:b] for name, x in stars.columns().items()}
+        left = {} if k == 0 else {"n_not_finite": 0, "n_far": 0}
+        chunks.append(stars._replace(**columns, **left))
 
     def passes(function):
         first, *rest = pool.map(function, chunks)

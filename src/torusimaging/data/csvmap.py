@@ -35,9 +35,9 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
 
     The stars' mean places, ``z_mean_kpc`` (or ``_pc``) and ``vz_mean_kms`` (or ``_kpc_myr``), are
     read where the file has both, and so is what the gradient in the guiding radius adds to the
-    label, ``LABEL_R_g`` and ``LABEL_R_g_err`` (see `get_binned_label`).  A line ``# frame: ...``
-    before the header names the frame, a line ``# unit of LABEL: ...`` the label's unit; its label
-    and error are quantities then.
+    label, ``LABEL_R_g`` and ``LABEL_R_g_err`` (see `get_binned_label`), both or none.  A line
+    ``# frame: ...`` before the header names the frame, a line ``# unit of LABEL: ...`` the label's
+    unit; its label and error are quantities then.
 
     Rows with ``saturated`` other than 0 are left out and counted in ``n_saturated``.  Returns a
     dictionary as `get_binned_label` does, with one-dimensional arrays, ``name``, the label's
@@ -45,8 +45,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
 
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for what is no regular file
     or no table, lacks a column, has values that are no numbers (the first row of them is named) or
-    marks of missing ones such as -9999, has no row left, has one pixel twice, or seems to list
-    stars.
+    marks of missing ones such as -9999, has no row left, has one pixel twice, has one column of
+    the gradient in R_g without the other, or seems to list stars.
     """
     path = existing_file(path, want="the CSV file of a binned map")
     table, comments = _cells(path)
@@ -55,8 +55,9 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
     label = _label_name(path, [n for n in names if n not in (z, vz)], label)
     means = _mean_places(names)
-    parts = {f"{label}_R_g": "R_g_part", f"{label}_R_g_err": "R_g_part_err"}
-    parts = parts if set(parts) <= set(names) else {}
+    parts = _both(
+        {f"{label}_R_g": "R_g_part", f"{label}_R_g_err": "R_g_part_err"}, names, str(path)
+    )
     columns = {
         name: _numbers(path, table[name], name)
         for name in (z, vz, label, f"{label}_err", "count", "saturated", *means, *parts)
@@ -145,7 +146,8 @@ def write_map(
     gradient in R_g, are left out; a label's unit stands in a line before the header.
 
     Raises ``ValueError`` for a map without label, label_err or a filled pixel, arrays of unequal
-    shape or a name or frame that the file cannot hold, and ``OSError`` where it cannot be written.
+    shape, one part of a gradient without the other, or a name or frame that the file cannot hold,
+    and ``OSError`` where it cannot be written.
     """
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ValueError(f"name, the label's column, must be a text, but {name!r:.60} was given.")
@@ -189,19 +191,30 @@ def _columns_of(binned: dict, name: str) -> tuple[dict[str, np.ndarray], u.UnitB
             key.replace("_", "_mean_"): internal(binned[f"{k}_mean"], unit, f"{k}_mean")
             for k, unit, key in places
         }
-    parts = [("R_g_part", f"{name}_R_g"), ("R_g_part_err", f"{name}_R_g_err")]
-    parts = parts if all(k in binned for k, _ in parts) else []
+    parts = {"R_g_part": f"{name}_R_g", "R_g_part_err": f"{name}_R_g_err"}
+    parts = _both(parts, list(binned), "binned")
     if taken := {name, f"{name}_err"} & {*columns, "saturated"}:
         raise ValueError(f"name must not be that of another column, {', '.join(taken)}.")
     unit = getattr(with_unit(binned["label"], "label"), "unit", None)
     own = u.dimensionless_unscaled if unit is None else unit
-    for k, key in (("label", name), ("label_err", f"{name}_err"), *parts):
+    for k, key in (("label", name), ("label_err", f"{name}_err"), *parts.items()):
         columns[key] = internal(binned[k], own, k, allow_plain=label_unit(unit) is None)
     shapes = {k: x.shape for k, x in columns.items()}
     if len(set(shapes.values())) > 1:
         text = ", ".join(f"{k} {shape}" for k, shape in shapes.items())
         raise ValueError(f"the arrays of binned must have one shape, but have: {text}.")
     return {k: x.ravel() for k, x in columns.items()}, label_unit(unit)
+
+
+def _both(parts: dict[str, str], names: list[str], what: str) -> dict[str, str]:
+    """The columns of the gradient in R_g, or none; a ``ValueError`` for one without the other."""
+    missing = [name for name in parts if name not in names]
+    if len(missing) == 1:
+        raise ValueError(
+            f"{what} must have both {' and '.join(map(repr, parts))} or neither, but "
+            f"{missing[0]!r} is missing."
+        )
+    return {} if missing else parts
 
 
 def _mean_places(names: list[str]) -> dict[str, tuple[str, u.UnitBase]]:

@@ -11,8 +11,10 @@ over the stars of each pixel, the slope within the pixels is
 (the fixed-effects estimator: Angrist & Pischke 2009, section 5.1), with the place inside of the
 pixel as further regressors.  No potential is needed.  Its change with the size of the orbit,
 r^2 = (pos / sd of pos)^2 + (vel / sd of vel)^2, is taken along where it is there beyond 3 sd.
+All of it follows from sums within pixels that add up (`Within`), for stars in memory and in files.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import astropy.units as u
@@ -21,7 +23,6 @@ from numpy.typing import NDArray
 
 from ..files.formats import filled
 from ..units import internal
-from .plane import Labels, Plane
 
 FARTHEST = 200.0  # kpc
 SURE = 3.0  # sd of the slope's change with the orbit from which it is used
@@ -56,77 +57,46 @@ class Gradient(NamedTuple):
         return f"{self.slope:+.4f} +- {self.slope_err:.4f} per kpc of R_g at a fixed vertical orbit"
 
 
-class Guides(NamedTuple):
-    """Guiding radii of the stars of a map, shape (n,) each, with the pixels that hold them."""
+class Within(NamedTuple):
+    """Sums over the stars of groups, of k columns, that add up and do not cancel.
 
-    p: NDArray
-    v: NDArray
-    x: NDArray
-    pixel: NDArray
-    shape: tuple[int, int]
-    gradient: Gradient | None
+    Attributes
+    ----------
+    count : stars, shape (groups,)
+    mean : of the columns, shape (k, groups), 0 where there is no star
+    square : products of deviations from the groups' means, over all stars, shape (k, k)
+    """
+
+    count: NDArray
+    mean: NDArray
+    square: NDArray
 
     @classmethod
-    def of(
-        cls, plane: Plane, p: NDArray, v: NDArray, y: NDArray, x: NDArray, needed: bool
-    ) -> "Guides":
-        """The stars' pixels, and the gradient of y within them; None where there is none to find.
+    def of(cls, columns: Sequence[NDArray], group: NDArray, size: int) -> "Within":
+        """The sums of `columns`, shape (n,) each, in `size` groups."""
+        count = np.bincount(group, minlength=size)
+        some = np.maximum(count, 1)
+        mean = np.stack([np.bincount(group, x, size) / some for x in columns])
+        off = np.stack(columns) - mean[:, group]
+        # No library for matrices: its threads, and with them the last bit, differ among workers.
+        return cls(count, mean, np.einsum("in,jn->ij", off, off))
 
-        Raises ``ValueError`` for that where it is `needed`.
-        """
-        shape = plane.edges[0].size - 1, plane.edges[1].size - 1
-        places = [
-            np.searchsorted(edges, c, side="right") - 1
-            for edges, c in zip(plane.edges, (p, v), strict=True)
-        ]
-        inside = np.isfinite(p) & np.isfinite(v)
-        for k, n in zip(places, shape, strict=True):
-            inside &= (k >= 0) & (k < n)
-        pixel = np.where(inside, places[0] * shape[1] + places[1], -1)
-        try:
-            gradient = measure(p, v, y, x, pixel)
-        except ValueError:
-            if needed:
-                raise
-            gradient = None
-        return cls(p, v, x, pixel, shape, gradient)
+    def __add__(self, other: "Within") -> "Within":
+        # Chan, Golub & LeVeque 1983, The American Statistician 37, 242.
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        off = other.mean - self.mean
+        between = np.einsum("ip,jp->ij", off * (self.count * share), off)
+        return Within(count, self.mean + off * share, self.square + other.square + between)
 
-    def taken_off(self, y: NDArray) -> NDArray:
-        """The labels at the mean guiding radius; NaN for stars that have none."""
-        assert self.gradient is not None
-        return y - self.gradient.at(self.p, self.v)[0] * (self.x - self.gradient.centre)
-
-    def columns(self, binned: dict, labels: Labels, taken: bool) -> dict:
-        """The map's columns, weighted as its labels are."""
-        s = np.asarray(getattr(binned["s"], "value", binned["s"]))
-        own = s.ravel()[self.pixel] if s.ndim else s
-        variance = own**2 + (0.0 if labels.sigma is None else labels.sigma**2)
-        used = (self.pixel >= 0) & np.isfinite(self.x) & np.isfinite(labels.y)
-        used &= np.isfinite(variance) & (variance > 0)
-        weight = 1 / np.where(used, variance, 1.0)[used]
-        size = self.shape[0] * self.shape[1]
-        total = np.bincount(self.pixel[used], weight, size)
-
-        def mean(values):
-            with np.errstate(invalid="ignore"):
-                return (np.bincount(self.pixel[used], weight * values, size) / total).reshape(
-                    self.shape
-                )
-
-        out = {"R_g_mean": mean(self.x[used]) * u.kpc, "R_g_gradient": self.gradient}
-        if taken or self.gradient is None:
-            return out
-        slope, error = (c[used] for c in self.gradient.at(self.p, self.v))
-        off = self.x[used] - self.gradient.centre
-        unit = 1 if labels.unit is None else labels.unit
-        return out | {
-            "R_g_part": mean(slope * off) * unit,
-            "R_g_part_err": np.abs(mean(error * off)) * unit,
-        }
+    def total(self) -> tuple[int, NDArray]:
+        """The number of all stars, and the columns' means over them."""
+        n = int(self.count.sum())
+        return n, np.sum(self.mean * self.count, axis=1) / max(n, 1)
 
 
 def guiding_radii(R_g, n: int) -> NDArray:
-    """Guiding radii in kpc, shape (n,), NaN where there is none.
+    """Guiding radii in kpc, shape (n,), NaN where there is none, infinite beyond any disc.
 
     Raises `UnitError` and ``ValueError`` for other units and numbers.
     """
@@ -137,61 +107,79 @@ def guiding_radii(R_g, n: int) -> NDArray:
     known = np.isfinite(x)
     # Marks of a missing value, and stars of no disc.
     far = known & (np.abs(x) > FARTHEST)
-    if known.any() and far.sum() > known.sum() / 2:
-        raise ValueError(
-            f"R_g must be radii below {FARTHEST:g} kpc, but is {np.median(x[far]):.4g} kpc or so "
-            f"for {far.sum()} of {n} stars: check its unit."
-        )
-    known &= ~far
-    if (negative := known & (x < 0)).any():
+    if (negative := known & ~far & (x < 0)).any():
         raise ValueError(
             f"R_g must not be negative, but is for {negative.sum()} of {n} stars: take |L_z| / v_c."
         )
-    return np.where(known, x, np.nan)
+    return np.where(far, np.inf, np.where(known, x, np.nan))
 
 
-def measure(p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray) -> Gradient:
-    """The gradient of the labels y in x within pixels (whole numbers, -1 outside of all).
+def spread_of(p: NDArray, v: NDArray, x: NDArray) -> Within:
+    """The stars' sums of p, v and the guiding radius, all in one group."""
+    return Within.of((p, v, x), np.zeros(p.size, dtype=int), 1)
+
+
+def orbits_of(
+    spread: Within, p: NDArray, v: NDArray, y: NDArray, x: NDArray, pixel: NDArray, size: int
+) -> Within:
+    """The stars' sums of what the gradient takes, in pixels 0 to size - 1."""
+    scales, centre = _scales(spread)
+    off, r = x - centre, np.hypot(p / scales[0], v / scales[1])
+    # Within a pixel the label changes with the place, too.
+    return Within.of((y, off, off * r, r, p, v), pixel, size)
+
+
+def measure(spread: Within, orbits: Within) -> Gradient:
+    """The gradient of the labels in x within pixels, from the sums of all stars.
 
     Raises ``ValueError`` where too few stars share a pixel with another, or x does not differ.
     """
-    used = (pixel >= 0) & np.isfinite(y) & np.isfinite(x) & np.isfinite(p) & np.isfinite(v)
-    p, v, y, x = p[used], v[used], y[used], x[used]
-    _, group = np.unique(pixel[used], return_inverse=True)
-    number = np.bincount(group)
-    if not y.size:
-        raise ValueError("the gradient in R_g needs stars with an R_g and a label, but none has.")
-    if y.size - number.size < LEAST + 5:
+    n, means = orbits.total()
+    pixels = np.count_nonzero(orbits.count)
+    if n - pixels < LEAST + 5:
         raise ValueError(
             "the gradient in R_g needs pixels with several stars that have one, but "
-            f"{y.size} stars lie in {number.size} pixels: make the pixels larger."
+            f"{n} stars lie in {pixels} pixels: make the pixels larger."
         )
-    scales = float(np.std(p)) or 1.0, float(np.std(v)) or 1.0
-    r = np.hypot(p / scales[0], v / scales[1])
-    size, centre = float(r.mean()), float(x.mean())
-    r = r - size
-    # Within a pixel the label changes with the place, too.
-    columns = (y, x - centre, (x - centre) * r, r, p, v)
-    dy, *columns = (c - (np.bincount(group, c) / number)[group] for c in columns)
-    dx = columns[0]
-    if not np.sum(dx**2) > 1e-12 * np.sum(x**2):
+    scales, centre = _scales(spread)
+    square, size = orbits.square.copy(), float(means[3])
+    if not square[1, 1] > 1e-12 * (spread.square[2, 2] + n * centre**2):
         raise ValueError("R_g must differ between the stars of a pixel, but does not.")
-    free = y.size - number.size - len(columns)
-    found, sd = _regress(dy, columns, free)
+    whole = np.diag(square) + np.sum(orbits.count * orbits.mean**2, axis=1)
+    # From (x - centre) r to (x - centre) (r - size).
+    square[2] -= size * square[1]
+    square[:, 2] -= size * square[:, 1]
+    # Columns that are one number in each pixel have deviations of rounding alone.
+    flat = np.diag(square) <= 1e-14 * whole
+    flat[0] = False
+    square[flat], square[:, flat] = 0.0, 0.0
+    free = n - pixels - 5
+    found, sd = _regress(square, [1, 2, 3, 4, 5], free)
     if abs(found[1]) > SURE * sd[1]:
         slopes = found[0], sd[0], found[1], sd[1]
     else:
-        (slope, *_), (error, *_) = _regress(dy, [dx, *columns[2:]], free)
+        (slope, *_), (error, *_) = _regress(square, [1, 3, 4, 5], free)
         slopes = slope, error, 0.0, 0.0
     return Gradient(*map(float, slopes), centre, size, scales)
 
 
-def _regress(y: NDArray, columns: list[NDArray], free: int) -> tuple[NDArray, NDArray]:
-    """Coefficients of least squares and their errors, for `free` degrees of freedom."""
-    T = np.stack(columns, axis=1)
-    scale = np.sqrt(np.sum(T**2, axis=0))
-    T = T / np.where(scale > 0, scale, 1.0)
-    inverse = np.linalg.pinv(T.T @ T, hermitian=True)
-    found = inverse @ (T.T @ y)
-    spread = np.sum((y - T @ found) ** 2) / free
-    return found / scale, np.sqrt(spread * np.diag(inverse)) / scale
+def _scales(spread: Within) -> tuple[tuple[float, float], float]:
+    """The sd of p and v, 1 where they do not differ, and the mean guiding radius."""
+    n, means = spread.total()
+    p, v = (float(np.sqrt(spread.square[k, k] / n)) or 1.0 for k in (0, 1))
+    return (p, v), float(means[2])
+
+
+def _regress(square: NDArray, rows: list[int], free: int) -> tuple[NDArray, NDArray]:
+    """Coefficients of least squares and their errors, for `free` degrees of freedom.
+
+    `square` are sums of products, shape (k, k), the first of them those of the labels.
+    """
+    scale = np.sqrt(np.diag(square)[rows])
+    scale = np.where(scale > 0, scale, 1.0)
+    matrix = square[np.ix_(rows, rows)] / np.outer(scale, scale)
+    right = square[rows, 0] / scale
+    inverse = np.linalg.pinv(matrix, hermitian=True)
+    found = inverse @ right
+    rest = max(square[0, 0] - 2 * found @ right + found @ matrix @ found, 0.0)
+    return found / scale, np.sqrt(rest / free * np.diag(inverse)) / scale

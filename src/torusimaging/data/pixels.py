@@ -140,12 +140,23 @@ def read_parts(data: dict) -> dict[str, np.ndarray]:
     """What the gradient in R_g adds to the labels of the pixels that `read_map` uses, if known.
 
     Pixels of which it is not known have a part of zero.  Raises ``ValueError`` for parts of another
-    length than the map.
+    length than the map, and for one part without the other.
     """
-    if any(data.get(name) is None for name in PARTS):
+    if not _has_parts(data):
         return {}
     good = _read(data, "gaussian", False)[1]
     return {name: np.nan_to_num(_part(data, name, good.size)[good]) for name in PARTS}
+
+
+def _has_parts(data: dict) -> bool:
+    """Whether a map has the parts of the gradient; a ``ValueError`` where it has one of the two."""
+    missing = [name for name in PARTS if data.get(name) is None]
+    if len(missing) == 1:
+        raise ValueError(
+            f"the binned map must have both {' and '.join(PARTS)} or neither, but {missing[0]} is "
+            f"missing (given: {', '.join(map(str, data))})."
+        )
+    return not missing
 
 
 def _part(data: dict, name: str, n: int) -> np.ndarray:
@@ -176,7 +187,7 @@ def without_gradient(data: dict) -> dict:
     Pixels of which the part is not known are left without a label.  Raises ``ValueError`` for maps
     that do not know the part of the gradient.
     """
-    if any(data.get(name) is None for name in (*PARTS, "label", "label_err")):
+    if not _has_parts(data) or any(data.get(name) is None for name in ("label", "label_err")):
         raise ValueError(
             'detrend="R_g" needs a map that knows its stars\' guiding radii (R_g_part and '
             "R_g_part_err): bin them with get_binned_label(..., R_g=...), or with `oti bin`."

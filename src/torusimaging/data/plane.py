@@ -86,7 +86,7 @@ class Plane(NamedTuple):
         labels = {"label": made.label, "label_err": made.label_err, "s": made.s}
         if (unit := made.census.units[0]) is not None:
             labels = {name: values * unit for name, values in labels.items()}
-        return self.grid() | {
+        out = self.grid() | {
             "counts": made.counts,
             "label": labels["label"],
             "label_err": labels["label_err"],
@@ -97,6 +97,11 @@ class Plane(NamedTuple):
             "n_not_finite": made.census.n_not_finite,
             "n_outside": int(made.census.n - made.counts.sum()),
         }
+        if made.guided is not None:
+            out |= {"R_g_mean": made.guided.mean * u.kpc, "R_g_gradient": made.guided.gradient}
+            parts = {"R_g_part": made.guided.part, "R_g_part_err": made.guided.part_err}
+            out |= {k: x * (1 if unit is None else unit) for k, x in parts.items() if x is not None}
+        return out
 
 
 def check_scatter(s: float | u.Quantity | str | None) -> None:

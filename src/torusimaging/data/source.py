@@ -12,11 +12,12 @@ from ..arguments import mapping
 from ..files.formats import Columns, TableError, filled, nearest
 from ..files.missing import MISSING, is_missing
 from ..units import UnitError, internal, label_unit
+from .guiding import guiding_radii
 from .plane import SPEED, Plane, labels_of
 from .sums import Stars
 
-NAMES = ("pos", "vel", "label", "label_err")
-KINDS = {"pos": u.kpc, "vel": SPEED}
+NAMES = ("pos", "vel", "label", "label_err", "R_g")
+KINDS = {"pos": u.kpc, "vel": SPEED, "R_g": u.kpc}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Source:
     """How stars come out of files: what is read, and what is made of it. Sent to workers.
 
     `columns` are the names by what they are for, or those that `transform` takes; `missing` the
-    numbers that stand for a missing label or error.
+    numbers that stand for a missing label, error or guiding radius.
     """
 
     plane: Plane
@@ -48,17 +49,18 @@ class Source:
     def stars(self, read: Columns, units: Mapping[str, u.UnitBase | None], path: Path) -> Stars:
         """The stars of a chunk; `TableError`, `UnitError` or ``ValueError`` that names the file."""
         if self.transform is not None:
-            pos, vel, label, label_err = self._transformed(read, path)
+            pos, vel, label, label_err, R_g = self._transformed(read, path)
         else:
-            pos, vel = (self._place(read, units, path, name) for name in ("pos", "vel"))
-            label, label_err = (self._label(read, units, path, name) for name in NAMES[2:])
+            pos, vel, R_g = (self._place(read, units, path, name) for name in KINDS)
+            label, label_err = (self._label(read, units, path, name) for name in NAMES[2:4])
         try:
             p, v = self.plane.places(pos, vel)
             # Columns have been freed of marks as they were read, in their own precision.
             marks = () if self.transform is None else self.missing
             y, sigma, unit = labels_of(label, label_err, p.size, marks)
             unit = label_unit(self.label_unit) if self.transform is None else unit
-            return Stars.of(p, v, y, sigma, unit)
+            x = None if R_g is None else guiding_radii(R_g, p.size)
+            return Stars.of(p, v, y, sigma, unit, x)
         except UnitError as error:
             raise UnitError(f"{path}: {error}") from None
         except ValueError as error:
@@ -97,11 +99,12 @@ class Source:
             raise ValueError(
                 f"transform fails on {path} ({type(error).__name__}: {error})."
             ) from error
-        if not isinstance(made, tuple | list) or len(made) != 4:
+        if not isinstance(made, tuple | list) or len(made) not in (4, 5):
             raise ValueError(
-                f"transform must return (pos, vel, label, label_err), not {made!r:.60}."
+                "transform must return (pos, vel, label, label_err), perhaps with R_g, not "
+                f"{made!r:.60}."
             )
-        return tuple(made)
+        return *made, *[None] * (5 - len(made))
 
     def _numbers(self, read: Columns, path: Path, column: str) -> NDArray:
         try:
@@ -109,16 +112,18 @@ class Source:
         except ValueError as error:
             raise TableError(str(error)) from None
 
+    def _unmarked(self, read: Columns, path: Path, column: str) -> NDArray:
+        """A column's numbers, NaN for marks of missing ones."""
+        values, missing = self._numbers(read, path, column), is_missing(read[column], self.missing)
+        return np.where(missing, np.nan, values) if missing.any() else values
+
     def _label(self, read: Columns, units: Mapping, path: Path, name: str) -> NDArray | None:
         """The label or its error in the label's unit, which is that of the first file."""
         assert isinstance(self.columns, Mapping)
         if name not in self.columns:
             return None
         column, unit = self.columns[name], self.unit_of(name, units, path)
-        values = self._numbers(read, path, column)
-        missing = is_missing(read[column], self.missing)
-        if missing.any():
-            values = np.where(missing, np.nan, values)
+        values = self._unmarked(read, path, column)
         if unit is None and name == "label_err":
             # An error without a unit has its label's.
             unit = self.unit_of("label", units, path)
@@ -137,15 +142,19 @@ class Source:
                 f"file, but has {unit or 'none'}: give column_units={{{column!r}: ...}}."
             ) from None
 
-    def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity:
+    def _place(self, read: Columns, units: Mapping, path: Path, name: str) -> u.Quantity | None:
+        """A place or a guiding radius; None where no column is named for it."""
         assert isinstance(self.columns, Mapping)
+        if name not in self.columns:
+            return None
         column, unit = self.columns[name], self.unit_of(name, units, path)
         if unit is None:
             raise TableError(
                 f"{path} states no unit of {column!r}: give column_units={{{column!r}: "
                 f"u.Unit('{KINDS[name]}')}} or the like."
             )
-        quantity = u.Quantity(self._numbers(read, path, column), unit, copy=False)
+        numbers = self._unmarked if name == "R_g" else self._numbers
+        quantity = u.Quantity(numbers(read, path, column), unit, copy=False)
         try:
             internal(quantity[:0], KINDS[name], column)
         except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import astropy.units as u
 import numpy as np
 
+from ..arguments import check_detrend
 from ..files.formats import TableError, TableFile
 from ..files.hats import is_opened, partitions
 from ..files.missing import MISSING
@@ -71,6 +72,7 @@ def bin_files(
     skip_bad_files: bool = False,
     hdu: int | str | None = None,
     missing: Sequence[float] = MISSING,
+    detrend: str | None = None,
 ) -> dict:
     """Mean label of the stars of table files in pixels of the phase plane, and its error.
 
@@ -84,23 +86,28 @@ def bin_files(
         `files.expand`): FITS, Parquet, CSV, ECSV or VOTable; or a catalogue that LSDB has opened,
         perhaps with cuts, whose partitions then stand for files
     bins : ``{"pos": edges, "vel": edges}``, increasing, with units
-    columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...}``
-        (the last may be left out); with a `transform`, the names that it takes
+    columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...,
+        "R_g": ...}`` (the last two may be left out); with a `transform`, the names that it takes
     transform : a function from a dictionary of those columns, plain arrays of one chunk (masked
-        where whole numbers are missing), to (pos, vel, label, label_err), the first two quantities
+        where whole numbers are missing), to (pos, vel, label, label_err), the first two quantities,
+        or to (pos, vel, label, label_err, R_g), the last a quantity, too
     column_units : units of columns for which the files state none, or a wrong one; labels in
         different units are converted to that of the first file, and the map's report says so
     units : unit system of the output, for example gala's ``galactic``; default: the bins' own
     s : the intrinsic scatter; None: estimated, one value; "local": around each pixel
-    rows : rows of a chunk: memory grows with it, about 100 bytes each for each worker
+    rows : rows of a chunk: memory grows with it, about 100 bytes each for each worker, with R_g 250
     workers : threads; default: one for each core
     client : a ``dask.distributed.Client``, or the address of a scheduler, whose workers see the
         same files; in place of threads
     skip_bad_files : whether to go on without files that cannot be read, which then count nothing
     hdu : number or name of the table in FITS files and VOTables (there from 0)
+    missing : numbers that stand for a missing label, error or guiding radius in files
+    detrend : "R_g": the label's gradient in the guiding radius is taken off the stars' labels first
 
     The files are read three times, twice where `s` is given: for the ranges, for the scatter, and
-    for the means.  Returns the dictionary of `get_binned_label` with ``files``, a `Report`.
+    for the means.  With R_g, |L_z| / v_c (length), they are read once more, for the gradient of the
+    label in it, and the map knows what this adds to each pixel's label.  Returns the dictionary of
+    `get_binned_label` with ``files``, a `Report`.
 
     Raises ``FileNotFoundError``, ``TableError`` for a bad file (its name in the sentence),
     `UnitError`, and ``ValueError`` as `get_binned_label` does.
@@ -112,6 +119,9 @@ def bin_files(
                 f"{name} must be a whole number of at least 1, but {value!r} was given."
             )
     check_columns(columns, transform)
+    check_detrend(detrend)
+    if detrend is not None and transform is None and "R_g" not in columns:
+        raise ValueError('detrend="R_g" needs the guiding radii: name their column "R_g".')
     check_units(columns, column_units or {})
     plane = Plane.of(bins, units)
     source = Source(
@@ -126,7 +136,8 @@ def bin_files(
     crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
     with crew as submit:
         report, parts = _parts_of(source, paths, skip_bad_files)
-        made = _map_of(source, report, parts, submit, s, skip_bad_files)
+        passes = _passes(report, parts, submit, skip_bad_files)
+        made = make_map(passes, plane.axes, s, detrend is not None)
     return plane.describe(made) | {"files": report}
 
 
@@ -170,8 +181,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _map_of(source: Source, report: Report, parts: dict, submit: Callable, s, skip: bool):
-    """The map of the parts; `report` is told what becomes of their files."""
+def _passes(report: Report, parts: dict, submit: Callable, skip: bool) -> Callable:
+    """Passes over the parts; `report` is told what becomes of their files."""
     n_files = len(parts) + len(report.bad)
 
     def passes(function):
@@ -192,7 +203,7 @@ def _map_of(source: Source, report: Report, parts: dict, submit: Callable, s, sk
             raise ValueError(f"paths must hold stars, but none of {n_files} files does{bad}.")
         return _sum(totals)
 
-    return make_map(passes, source.plane.axes, s)
+    return passes
 
 
 def _by_file(submit: Callable, function: Callable, parts: dict, skip: bool) -> Iterator[tuple]:

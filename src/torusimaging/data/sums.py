@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..units import internal
+from .guiding import FARTHEST, Gradient, Within, measure, orbits_of, spread_of
 from .scatter import Groups, global_scatter, local_scatter
 
 # Classes of equal width in the logarithm of the error, and the smallest error that has classes of
@@ -24,6 +25,7 @@ ERROR_CLASSES = 32
 SMALLEST_ERROR = 1e-4
 # Sizes between which fourth powers and their sums are numbers.
 TINY, HUGE = 1e-70, 1e70
+NO_GUIDES = "the gradient in R_g needs stars with an R_g and a label, but none has."
 
 T = TypeVar("T")
 Passes = Callable[[Callable[["Stars"], T]], T]
@@ -33,7 +35,9 @@ Axes = list[bh.axis.Axis]
 class Stars(NamedTuple):
     """A chunk of stars in the bins' units, shape (n,) each: all that is finite, and how many not.
 
-    `sigma` is None without measurement errors, `unit`, of y and sigma, where they have none.
+    `sigma` is None without measurement errors, `unit`, of y and sigma, where they have none.  `x`
+    are guiding radii (kpc), NaN where unknown, None without any; `n_far` stars have one that is
+    none of a disc's.
     """
 
     p: NDArray
@@ -42,6 +46,8 @@ class Stars(NamedTuple):
     sigma: NDArray | None
     n_not_finite: int
     unit: u.UnitBase | None = None
+    x: NDArray | None = None
+    n_far: int = 0
 
     @classmethod
     def of(
@@ -51,27 +57,58 @@ class Stars(NamedTuple):
         y: NDArray,
         sigma: NDArray | None,
         unit: u.UnitBase | None = None,
+        x: NDArray | None = None,
     ) -> "Stars":
-        """The stars whose every column is finite."""
+        """The stars whose every column is finite, but for guiding radii (see `guiding_radii`)."""
         good = np.isfinite(y) & np.isfinite(p) & np.isfinite(v)
         if sigma is not None:
             good &= np.isfinite(sigma)
+        stars = cls(p, v, y, sigma, 0, unit, x).only(good)
+        if stars.x is None:
+            return stars
+        far = np.isinf(stars.x)
+        return stars._replace(x=np.where(far, np.nan, stars.x), n_far=int(far.sum()))
+
+    def only(self, good: NDArray) -> "Stars":
+        """The stars that are `good`; the others are counted with those that are not finite."""
         n_bad = int(good.size - np.count_nonzero(good))
-        if n_bad:
-            p, v, y = p[good], v[good], y[good]
-            sigma = None if sigma is None else sigma[good]
-        return cls(p, v, y, sigma, n_bad, unit)
+        if not n_bad:
+            return self
+        columns = {k: x[good] for k, x in self.columns().items()}
+        return self._replace(**columns, n_not_finite=self.n_not_finite + n_bad)
+
+    def columns(self) -> dict[str, NDArray]:
+        """The columns that are there."""
+        return {k: x for k in ("p", "v", "y", "sigma", "x") if (x := getattr(self, k)) is not None}
+
+    def guided(self) -> "Stars":
+        """Those with a guiding radius; all, where radii are not known at all."""
+        return self if self.x is None else self.only(np.isfinite(self.x))
+
+    def level(self, gradient: Gradient) -> "Stars":
+        """The stars with their labels at the mean guiding radius."""
+        off = self.radii() - gradient.centre
+        return self._replace(y=self.y - gradient.at(self.p, self.v)[0] * off)
+
+    def radii(self) -> NDArray:
+        """The guiding radii, NaN where there are none."""
+        return np.full(self.y.size, np.nan) if self.x is None else self.x
 
 
 class Census(NamedTuple):
-    """Numbers of the stars, `n_exact` without an error, their units, ranges (smallest, largest).
+    """Numbers of the stars, their units, ranges (smallest, largest).
 
-    The range of sigma is that of the stars inside the bins.
+    `n_exact` are without an error, `n_near` have a guiding radius, `n_far` one that is none of a
+    disc's, and `n_plain` come without a column of them.  The range of sigma is that of the stars
+    inside the bins.
     """
 
     n: int
     n_not_finite: int
     n_exact: int
+    n_near: int
+    n_far: int
+    n_plain: int
     units: tuple[u.UnitBase | None, ...]
     sigma: tuple[float, float]
     p: tuple[float, float]
@@ -93,17 +130,33 @@ class Census(NamedTuple):
         ]
         n = stars.y.size
         units = (stars.unit,) if n else ()
-        return cls(n, stars.n_not_finite, n if sigma is None else 0, units, *ranges)
+        near, plain = (0, n) if stars.x is None else (int(np.isfinite(stars.x).sum()), 0)
+        exact = n if sigma is None else 0
+        return cls(n, stars.n_not_finite, exact, near, stars.n_far, plain, units, *ranges)
 
     def __add__(self, other: "Census") -> "Census":
         ranges = [
-            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[4:], other[4:], strict=True)
+            (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(self[7:], other[7:], strict=True)
         ]
         units = tuple(dict.fromkeys(self.units + other.units))
-        return Census(*(a + b for a, b in zip(self[:3], other[:3], strict=True)), units, *ranges)
+        return Census(*(a + b for a, b in zip(self[:6], other[:6], strict=True)), units, *ranges)
 
-    def check(self) -> None:
-        """Raise a ``ValueError`` for stars of which no map can be made."""
+    def check(self, detrend: bool) -> None:
+        """Raise a ``ValueError`` for stars of which no map can be made, or none to `detrend`."""
+        if self.n_far > self.n_near:
+            raise ValueError(
+                f"R_g must be radii below {FARTHEST:g} kpc, but {self.n_far} of "
+                f"{self.n_far + self.n_near} lie farther out: check its unit."
+            )
+        if detrend and self.n_plain:
+            raise ValueError('detrend="R_g" needs the guiding radii: give R_g, |L_z| / v_c.')
+        if 0 < self.n_plain < self.n:
+            raise ValueError(
+                f"R_g must be there for all stars or none, but {self.n_plain} of {self.n} have "
+                "none: give NaN where it is not known."
+            )
+        if self.n == 0 and detrend:
+            raise ValueError(NO_GUIDES)
         if self.n == 0:
             raise ValueError(
                 f"label must have finite values, but none of {self.n_not_finite} stars has one "
@@ -132,10 +185,21 @@ def check_size(name: str, size: float) -> None:
 
 
 class Histograms(tuple):
-    """Histograms that add up one by one."""
+    """Histograms, or other sums, that add up one by one."""
 
     def __add__(self, other):
         return Histograms(a + b for a, b in zip(self, other, strict=True))
+
+
+class Guided(NamedTuple):
+    """What guiding radii give a map: their means (kpc), the gradient, if there is one, and, unless
+    it was taken off, what it adds to the labels of pixels, with its error.
+    """
+
+    mean: NDArray
+    gradient: Gradient | None
+    part: NDArray | None = None
+    part_err: NDArray | None = None
 
 
 class Map(NamedTuple):
@@ -147,6 +211,7 @@ class Map(NamedTuple):
     places: list[NDArray]
     s: float | NDArray
     census: Census
+    guided: Guided | None = None
 
 
 def fill(storage: type[bh.storage.Storage], axes: Axes, *columns, **options) -> bh.Histogram:
@@ -154,14 +219,26 @@ def fill(storage: type[bh.storage.Storage], axes: Axes, *columns, **options) -> 
     return bh.Histogram(*axes, storage=storage()).fill(*columns, **options)
 
 
-def make_map(passes: Passes[Any], axes: Axes, s: float | u.Quantity | str | None) -> Map:
+def make_map(
+    passes: Passes[Any], axes: Axes, s: float | u.Quantity | str | None, detrend: bool = False
+) -> Map:
     """The map of the stars that `passes` goes through, in two or three passes.
 
-    `s` is the scatter, None to estimate one value, or "local".  Raises ``ValueError`` where no star
-    lies inside the bins, none is finite, or the scatter cannot be told.
+    `s` is the scatter, None to estimate one value, or "local".  With guiding radii one pass more
+    measures the gradient of the label in them, which `detrend` takes off.  Raises ``ValueError``
+    where no star lies inside the bins, none is finite, or the scatter cannot be told, and where
+    there is no gradient to take off.
     """
-    census = passes(partial(Census.of, axes))
-    census.check()
+    if detrend:
+        passes = partial(_changed, passes, Stars.guided)
+    census, spread = passes(partial(_census, axes))
+    census.check(detrend)
+    gradient = further = None
+    if not census.n_plain:
+        gradient = _gradient(passes, axes, spread, detrend)
+        further = partial(_guided, None if detrend else gradient)
+    if detrend:
+        passes = partial(_changed, passes, partial(Stars.level, gradient=gradient))
     if s is None or isinstance(s, str):
         groups = _groups(passes, axes, census)
         require_stars(groups.count, axes, census.p, census.v)
@@ -177,7 +254,7 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | u.Quantity | str | None
             "label_err must be positive where the intrinsic scatter s is 0: a star without any "
             "error would have an infinite weight."
         )
-    counts, means, *sums = passes(partial(_weighted, axes, scatter))
+    counts, means, *sums = passes(partial(_weighted, axes, scatter, further))
     counts = counts.view().astype(float)
     require_stars(counts, axes, census.p, census.v)
     filled = counts > 0
@@ -185,25 +262,90 @@ def make_map(passes: Passes[Any], axes: Axes, s: float | u.Quantity | str | None
     total = means.view()["sum_of_weights"] if weighted else counts / scatter**2
     total = np.where(filled, total, 1.0)
     nan = np.full(counts.shape, np.nan)
+    guided = None
+    if further is not None:
+        known, *others = (x.view() for x in sums[2:])
+        mean, *parts = (np.where(known > 0, x, nan) / np.where(known > 0, known, 1) for x in others)
+        part, part_err = parts or (None, None)
+        guided = Guided(mean, gradient, part, None if part_err is None else np.abs(part_err))
     return Map(
         counts,
         np.where(filled, means.view()["value"], nan),
         np.where(filled, 1.0 / np.sqrt(total), nan),
-        [np.where(filled, x.view() / total, nan) for x in sums],
+        [np.where(filled, x.view() / total, nan) for x in sums[:2]],
         scatter,
         census,
+        guided,
     )
 
 
-def _weighted(axes: Axes, scatter, stars: Stars) -> Histograms:
-    """Counts, weighted means of the label and sums of the weighted places."""
+def _changed(passes: Passes[Any], change: Callable[[Stars], Stars], function: Callable) -> Any:
+    """A pass over stars that are changed first."""
+    return passes(partial(_after, change, function))
+
+
+def _after(change: Callable[[Stars], Stars], function: Callable, stars: Stars) -> Any:
+    return function(change(stars))
+
+
+def _census(axes: Axes, stars: Stars) -> Histograms:
+    """The census, and the spread of the stars inside the bins that have a guiding radius."""
+    _, p, v, _, x = _guides(axes, stars)
+    return Histograms((Census.of(axes, stars), spread_of(p, v, x)))
+
+
+def _guides(axes: Axes, stars: Stars) -> list[NDArray]:
+    """Pixel, p, v, y and x of the stars inside the bins that have a guiding radius."""
+    if stars.x is None:
+        return [np.zeros(0, dtype=int), *np.zeros((4, 0))]
+    i, j = (axis.index(c) for axis, c in zip(axes, (stars.p, stars.v), strict=True))
+    used = np.isfinite(stars.x) & (i >= 0) & (i < axes[0].size) & (j >= 0) & (j < axes[1].size)
+    pixel = np.asarray(i * axes[1].size + j)
+    return [c[used] for c in (pixel, stars.p, stars.v, stars.y, stars.x)]
+
+
+def _orbits(axes: Axes, spread: Within, stars: Stars) -> Within:
+    """What the gradient takes, of a chunk."""
+    pixel, *columns = _guides(axes, stars)
+    return orbits_of(spread, *columns, pixel, axes[0].size * axes[1].size)
+
+
+def _gradient(passes: Passes[Any], axes: Axes, spread: Within, needed: bool) -> Gradient | None:
+    """The gradient of the label in the guiding radius; None where there is none to find.
+
+    Raises ``ValueError`` for that where it is `needed`.
+    """
+    orbits = passes(partial(_orbits, axes, spread)) if spread.count.any() else None
+    try:
+        if orbits is None:
+            raise ValueError(NO_GUIDES)
+        return measure(spread, orbits)
+    except ValueError:
+        if needed:
+            raise
+    return None
+
+
+def _guided(gradient: Gradient | None, stars: Stars) -> list[NDArray]:
+    """Whether stars have a guiding radius, it, and what the gradient adds, with its error."""
+    known = np.isfinite(radii := stars.radii())
+    x = np.where(known, radii, 0.0)
+    if gradient is None:
+        return [known, x]
+    off = np.where(known, radii - gradient.centre, 0.0)
+    return [known, x, *(slope * off for slope in gradient.at(stars.p, stars.v))]
+
+
+def _weighted(axes: Axes, scatter, further: Callable | None, stars: Stars) -> Histograms:
+    """Counts, weighted means of the label, sums of the weighted places and `further` columns."""
     p, v, y, sigma = stars[:4]
     counts = fill(bh.storage.Int64, axes, p, v)
     s2 = _per_star(axes, p, v, np.asarray(scatter) ** 2) if np.ndim(scatter) else scatter**2
     # A star outside the bins may have neither scatter nor error: its weight is in no pixel.
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = np.broadcast_to(1.0 / (s2 if sigma is None else s2 + sigma * sigma), y.shape)
-        weighted = [x * weight for x in (p, v)]
+        columns = (p, v, *(further(stars) if further is not None else ()))
+        weighted = [x * weight for x in columns]
     if sigma is None and not np.ndim(scatter):
         means = fill(bh.storage.Mean, axes, p, v, sample=y)
     else:
