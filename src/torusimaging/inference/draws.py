@@ -111,7 +111,7 @@ def share_from_data(posterior: np.ndarray, prior: np.ndarray, positive: bool) ->
     return np.where(alike, np.nan, share)
 
 
-def percentiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+def percentiles(values: np.ndarray, levels: Sequence[int | float]) -> np.ndarray:
     """Percentiles over the draws, the first axis of `values`; shape (levels, columns).
 
     Draws that do not reach a column are left out there; where over half do not, it is NaN.
