@@ -1,7 +1,7 @@
-"""What users' texts say: the Sun's place in a frame, and labels that are none."""
+"""Where stars and pixels lie, and what their coordinates are."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import astropy.units as u
 
@@ -24,6 +24,22 @@ NO_LABELS = re.compile(r"(?i)log_?g(?![a-z])|t_?eff|temperature|gravity")
 
 # Beyond these, in pc and km/s, and where they are no numbers, they are of no star of the disc.
 FARTHEST = 1000.0
+
+
+class Points(NamedTuple):
+    """Places in the plane, plain arrays of one shape.
+
+    Attributes
+    ----------
+    pos, vel : position and velocity (kpc, kpc/Myr)
+    R, Lz : Galactocentric radius (kpc) and angular momentum (kpc^2/Myr), for families of orbits
+        that change with them; None where they are not known
+    """
+
+    pos: Any
+    vel: Any
+    R: Any = None
+    Lz: Any = None
 
 
 class Sun(NamedTuple):

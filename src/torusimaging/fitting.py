@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 import numpy as np
 
-from .arguments import check_detrend, check_options, choice, shown
+from .arguments import check_detrend, check_options, choice, shown, whole_number
 from .data.pixels import (
     MEANS,
     VELOCITY,
     as_dictionary,
-    read_map,
     read_parts,
+    read_pixels,
     require_x64,
     without_gradient,
 )
-from .inference.optimize import OptimizeResult
+from .inference.problem import Problem
+from .inference.solve import solve
+from .likelihoods import Likelihood, likelihood_kind
 from .models.registry import MODELS
+from .models.verbs import MOST_STEPS
 from .results import storage
 from .results.fit import Fitted, derive
 from .results.profiles import on_grid, profiles
@@ -98,6 +101,7 @@ def fit_map(
     *,
     max_steps: int = 256,
     detrend: str | None = None,
+    likelihood: str | type[Likelihood] = "gaussian",
     **options,
 ) -> Fit:
     """Fit a model to a binned map: automatic start, then the optimum.
@@ -105,7 +109,8 @@ def fit_map(
     `frame` is a `catalog.Frame` or the frame in words, by default the map's own.
     `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
     ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
-    to one of these (see `data.get_binned_label`).  Raises ``ValueError`` for another name, and as
+    to one of these (see `data.get_binned_label`).  `likelihood` is "gaussian" or a class of your
+    own (`likelihoods.Likelihood`).  Raises ``ValueError`` for another name, and as
     both of them do.
     """
     require_x64()
@@ -125,23 +130,27 @@ def fit_map(
     check_detrend(detrend)
     lost = 0
     if detrend is not None:
-        before = read_map(bdata).pos.size
+        lost = int(read_pixels(bdata).good.sum())
         bdata = without_gradient(bdata)
-        lost = before - read_map(bdata).pos.size
-    pixels = read_map(bdata)
-    centres = read_map(bdata, centres=True)
+    found = read_pixels(bdata)
+    lost = max(lost - int(found.good.sum()), 0)
+    pixels = found.map
     data = {
-        "pos": np.asarray(centres.pos) * u.kpc,
-        "vel": np.asarray(centres.vel) * VELOCITY,
+        "pos": np.asarray(found.centres.pos) * u.kpc,
+        "vel": np.asarray(found.centres.vel) * VELOCITY,
         "label": np.asarray(pixels.label),
         "label_err": np.asarray(pixels.label_err),
     }
     if any(name in bdata for name in MEANS):
         means = np.asarray(pixels.pos) * u.kpc, np.asarray(pixels.vel) * VELOCITY
         data |= dict(zip(MEANS, means, strict=True))
-    data |= read_parts(bdata)
-    made, bounds, start = maker.auto_init(data, **options)
-    result: OptimizeResult = made.optimize(start, bounds=bounds, max_steps=max_steps, **data)
+    data |= read_parts(bdata, found.good)
+    kind = likelihood_kind(likelihood)
+    # The map is read: from here on it is passed as it was.
+    made, bounds, start = maker.auto_init(pixels, **options)
+    max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    problem = Problem.of(made, kind.read(pixels), start, bounds)
+    result = solve(problem, made.floats(start), max_steps, throw=True)
     return Fit(
         made,
         data,
@@ -153,6 +162,7 @@ def fit_map(
         settings={} if detrend is None else {"detrend": detrend, "pixels without R_g": lost},
         label_unit=label_unit(bdata["label"]),
         label_name=str(bdata.get("name", "")),
+        likelihood=kind,
     )
 
 

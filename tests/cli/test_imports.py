@@ -14,8 +14,8 @@ SCRIPT = pathlib.Path(__file__).with_name("import_order.py")
     [
         "torusimaging.results.storage",
         "lazy:numpyro",
-        "lazy:jax lazy:numpyro torusimaging.storage",
-        "numpyro arviz_base torusimaging.distributions",
+        "lazy:jax lazy:numpyro torusimaging.results.storage",
+        "numpyro arviz_base torusimaging.priors.named",
         "arviz_base xarray jax.numpy",
     ],
 )

@@ -134,16 +134,11 @@ def test_optimum_is_at_least_as_good_as_a_first_order_one():
     import jax
     from scipy.optimize import minimize
 
-    from torusimaging.data.pixels import read_map
-    from torusimaging.inference.objectives import OBJECTIVES
-    from torusimaging.parameters import Layout, make_bounds
+    from torusimaging.inference.problem import minus_ln_posterior
 
     fit = fit_mock(50_000, 3)[2]
-    layout = Layout.of(fit.start)
-    bounds = make_bounds(layout, fit.start, fit.bounds)
-    args = (fit.model, bounds, layout, read_map(fit.data))
-    start = bounds.free(layout.flatten(fit.start))
-    function = jax.jit(jax.value_and_grad(lambda z: OBJECTIVES["gaussian"](z, args)))
+    start = fit.problem.free(fit.start)
+    function = jax.jit(jax.value_and_grad(lambda z: minus_ln_posterior(z, fit.problem)))
     other = minimize(
         lambda z: tuple(np.asarray(x, float) for x in function(z)),
         np.asarray(start),

@@ -11,7 +11,9 @@ import pytest
 import torusimaging as oti
 from torusimaging.data.pixels import read_map
 from torusimaging.inference import knots as search
-from torusimaging.inference.evidence import ln_pixel_likelihoods, quick_evidence, weighted_evidence
+from torusimaging.inference.evidence import quick_evidence, weighted_evidence
+from torusimaging.inference.problem import Problem, ln_pointwise
+from torusimaging.likelihoods import GaussianPixels
 from torusimaging.parameters import Layout
 
 START = {"pos0": 0.0, "vel0": 0.0, "ln_Omega0": np.log(0.07), "e_params": {}}
@@ -30,9 +32,7 @@ def wave(r, a, b, c):
 
 def radius(model, data):
     pixels = read_map(data)
-    return np.asarray(
-        model.foliation(model.floats(START, label=False)).radius(pixels.pos, pixels.vel)
-    )
+    return np.asarray(model.foliation(model.floats(START, label=False)).radius(pixels.points))
 
 
 def fit_start(**label):
@@ -103,7 +103,7 @@ def test_against_closed_forms(lines, compared, name):
     assert row["ln_evidence"] == pytest.approx(ln_z, abs=0.05)
     assert row["ln_evidence_laplace"] == pytest.approx(ln_z, abs=3e-3)
     fit = lines[name]
-    quick = quick_evidence(fit.model, fit.data, fit.start, fit.bounds)
+    quick = quick_evidence(fit.model, fit.problem.likelihood, fit.start, fit.bounds)
     assert quick == pytest.approx(ln_z, abs=0.02)  # without the curvature of the bounds' map
     np.testing.assert_allclose(compared.elpd[name], elpd, atol=0.03)
     # Over seeds the sum of all pixels is 0.03 too high, with an sd of 0.05.
@@ -173,17 +173,18 @@ def test_against_refits_without_a_pixel(mock_map):
     elpd = found.elpd["TorusImaging1D"]
     assert "no evidence" in found.text and np.isnan(found.table["ln_evidence"][0])
     assert found.table["n_bad"][0] == 0
-    params, pixels = fit.model.floats(fit.params), read_map(mock_map)
+    params, pixels = fit.model.floats(fit.params), GaussianPixels.read(mock_map)
     layout = Layout.of(params)
-    at_best = ln_pixel_likelihoods(model, layout, pixels, layout.flatten(params)[None])[0]
+    at_best = ln_pointwise(model, pixels, layout, layout.flatten(params)[None])[0]
     influence = np.asarray(at_best) - elpd
     rng = np.random.default_rng(0)
     chosen = np.r_[np.argsort(influence)[-5:], rng.choice(elpd.size, 5, replace=False)]
     for i in chosen:
         others = {k: np.delete(v, i) for k, v in mock_map.items()}
         result = model.optimize(fit.params, **others)
-        refit = weighted_evidence(model, others, result.params, {}, seed=1)
-        ln_like = np.asarray(ln_pixel_likelihoods(model, layout, pixels, jnp.asarray(refit.draws)))
+        left = Problem.of(model, GaussianPixels.read(others), result.params, {})
+        refit = weighted_evidence(left, result.params, seed=1)
+        ln_like = np.asarray(ln_pointwise(model, pixels, layout, jnp.asarray(refit.draws)))
         direct = np.logaddexp.reduce(refit.ln_weights + ln_like[:, i])
         assert elpd[i] == pytest.approx(direct, abs=0.05 + 0.05 * influence[i])
 
@@ -231,7 +232,7 @@ def test_knots_of_a_map(mock_map, monkeypatch):
     fit = oti.fit_map(mock_map, model="spline", knots="auto", label_knots=2, e_knots={})
     assert fit.model.label_knots.size == 5 and fit.optimizer.success
     assert fit.start["label_params"]["label_vals"].shape == (5,)
-    assert float(fit.model.label_sigmas[1]) in (0.25, 0.5, 1.0)
+    assert float(fit.model.label.sigmas[1]) in (0.25, 0.5, 1.0)
     for kind in (oti.TorusImaging1DSpline, oti.TorusImaging1DPotential):
         with pytest.raises(ValueError, match="knots must be None or \"auto\", but 'most'"):
             kind.auto_init(mock_map, knots="most")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from torusimaging.coordinates import Points
 from torusimaging.foliation import FourierFoliation, UserFunction, fourier_orbits, solve_r_e
 from torusimaging.splines import QuadraticSpline
 
@@ -27,6 +28,7 @@ def foliation(convention, amplitudes, pos0=0.03, vel0=-0.002):
         tuple(UserFunction(smooth, {"amplitude": a}) for a in amplitudes.values()),
         tuple(amplitudes),
         convention,
+        jnp.asarray(0.5),
     )
 
 
@@ -42,6 +44,7 @@ CASES = {
         (spline([0.8, 0.5, 0.2]), spline([-0.05, -0.06, -0.02])),
         (2, 4),
         "pv",
+        jnp.asarray(0.5),
     ),
 }
 FORCED = {name: f for name, f in CASES.items() if f.has_force}
@@ -52,7 +55,7 @@ def test_round_trip(name):
     f = CASES[name]
     rng = np.random.default_rng(1)
     pos, vel = jnp.asarray(rng.normal(0.03, 0.5, 500)), jnp.asarray(rng.normal(0, 0.03, 500))
-    r, (_, theta) = f.radius(pos, vel), f.elliptical(pos, vel)
+    r, (_, theta) = f.radius(Points(pos, vel)), f.elliptical(Points(pos, vel))
     back = f.point(r, theta)
     np.testing.assert_allclose(back[0], pos, atol=1e-10)
     np.testing.assert_allclose(back[1], vel, atol=1e-10)
@@ -66,7 +69,7 @@ def test_acceleration_is_the_limit_of_the_contour_slope(name):
     def slope(q):
         # -p (dr/dq) / (dr/dp) at a small p: the error is of order p^2, 1e-10 relative.
         p = 1e-6
-        dq, dp = jax.grad(f.radius, argnums=(0, 1))(q, f.vel0 + p)
+        dq, dp = jax.grad(lambda *x: f.radius(Points(*x)), argnums=(0, 1))(q, f.vel0 + p)
         return -p * dq / dp
 
     np.testing.assert_allclose(f.acceleration(pos), jax.vmap(slope)(pos), rtol=1e-6)
@@ -90,7 +93,7 @@ def e_and_slope(e, u):
 
 def by_quadrature(f, pos, vel):
     """(J, theta) of one star from adaptive quadrature over its contour, in plain numpy."""
-    r, theta_e = float(f.radius(pos, vel)), float(f.elliptical(pos, vel)[1])
+    r, theta_e = float(f.radius(Points(pos, vel))), float(f.elliptical(Points(pos, vel))[1])
     pairs = list(zip(f.orders, f.e_funcs, strict=True))
 
     def contour(t):
@@ -124,7 +127,7 @@ def test_action_and_angle_against_quadrature(name):
     table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
     stars = [(0.4, 0.02), (-0.5, 0.03), (-0.9, -0.01)]
     for pos, vel in stars:
-        out = fourier_orbits.orbits(f, table, jnp.asarray([pos]), jnp.asarray([vel]))
+        out = fourier_orbits.orbits(f, table, Points(jnp.asarray([pos]), jnp.asarray([vel])))
         action, theta = by_quadrature(f, jnp.asarray(pos), jnp.asarray(vel))
         assert out.flag[0] == 0
         np.testing.assert_allclose(out.J[0], action, rtol=1e-6)
@@ -136,7 +139,9 @@ def test_harmonic_oscillator_is_exact():
     rng = np.random.default_rng(2)
     pos, vel = rng.normal(0.03, 0.4, 200), rng.normal(0, 0.02, 200)
     out = fourier_orbits.orbits(
-        f, fourier_orbits.tabulate(f, jnp.asarray(1.0)), jnp.asarray(pos), jnp.asarray(vel)
+        f,
+        fourier_orbits.tabulate(f, jnp.asarray(1.0)),
+        Points(jnp.asarray(pos), jnp.asarray(vel)),
     )
     q, p = pos - 0.03, vel + 0.002
     np.testing.assert_allclose(out.J, 0.5 * (q**2 * 0.08 + p**2 / 0.08), rtol=1e-10)
@@ -150,11 +155,11 @@ def test_period_is_the_time_along_the_contour(name):
     f = FORCED[name]
     table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
     pos, vel = jnp.asarray([0.5]), jnp.asarray([0.0])
-    out = fourier_orbits.orbits(f, table, pos, vel)
-    r = float(f.radius(pos, vel)[0])
+    out = fourier_orbits.orbits(f, table, Points(pos, vel))
+    r = float(f.radius(Points(pos, vel))[0])
     # Periodic trapezoid on a fine grid, half a step off the turning points: smooth, so exact.
     theta = (jnp.arange(20000) + 0.5) / 20000 * 2 * jnp.pi
-    q, v = f.point(jnp.full_like(theta, r), theta)
+    q, v, *_ = f.point(jnp.full_like(theta, r), theta)
     step = (jnp.roll(q, -1) - jnp.roll(q, 1)) / 2
     total = float(jnp.abs(jnp.sum(step / (v - f.vel0))))
     np.testing.assert_allclose(out.T[0], total, rtol=1e-5)
@@ -169,9 +174,7 @@ def test_no_force_for_odd_orders_in_pv():
 def test_flags():
     f = CASES["spline"]
     table = fourier_orbits.tabulate(f, jnp.asarray(0.5))
-    out = fourier_orbits.orbits(
-        f, table, jnp.asarray([0.1, 50.0, np.nan]), jnp.asarray([0.0, 0.0, 0.0])
-    )
+    out = fourier_orbits.orbits(f, table, Points(jnp.asarray([0.1, 50.0, np.nan]), jnp.zeros(3)))
     assert list(out.flag) == [0, 1, 2]
     assert list(np.isnan(out.J)) == [False, True, True]
 
@@ -181,7 +184,7 @@ def test_crossing_contours_end_the_model():
     table = fourier_orbits.tabulate(f, jnp.asarray(2.0))
     limit = fourier_orbits.last_radius(f, jnp.asarray(2.0))[1]
     assert limit < 2.0
-    out = fourier_orbits.orbits(f, table, jnp.asarray([3.0]), jnp.asarray([0.0]))
+    out = fourier_orbits.orbits(f, table, Points(jnp.asarray([3.0]), jnp.asarray([0.0])))
     assert out.flag[0] == 1
 
 

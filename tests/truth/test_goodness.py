@@ -12,7 +12,6 @@ from scipy import stats
 
 import torusimaging as oti
 from torusimaging.checks.goodness import _angle_terms
-from torusimaging.data.pixels import read_map
 from torusimaging.fitting import Fit
 from torusimaging.inference.linear import linearise
 from torusimaging.parameters import Layout, make_bounds
@@ -88,7 +87,7 @@ def test_noise_gives_significances_of_unit_sd(noisy):
 def test_chi2_falls_by_the_effective_number_of_parameters(steady, noisy):
     noise, found = noisy
     g = oti.check_goodness(steady)
-    W = linearise(steady.model, steady.params, steady.bounds, read_map(steady.data)).W
+    W = linearise(steady.problem, steady.params).W
     H = W @ W.T
     assert g.n_effective == pytest.approx(np.trace(H)) and g.n_outside == 0
     assert g.dof == H.shape[0] - g.n_effective
@@ -136,7 +135,6 @@ def test_jacobian_and_amplitudes_by_another_route(steady):
     rng = np.random.default_rng(1)
     noisy = steady.data["label"] + ERR * rng.standard_normal(steady.data["label"].size)
     fit = refit(steady, noisy)
-    data = read_map(fit.data)
     layout = Layout.of(fit.params)
     limits = make_bounds(layout, fit.params, fit.bounds)
     centre = np.asarray(limits.free(layout.flatten(fit.params)))
@@ -151,7 +149,7 @@ def test_jacobian_and_amplitudes_by_another_route(steady):
     def label(params):
         return fit.model.get_label(fit.data["pos"], fit.data["vel"], params)
 
-    J = linearise(fit.model, fit.params, fit.bounds, data).J
+    J = linearise(fit.problem, fit.params).J
     columns = range(centre.size)
     some = [0, 5, centre.size - 2, centre.size - 1]
     entries = np.stack([slope(label, i) for i in some], axis=1) / ERR

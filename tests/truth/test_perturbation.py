@@ -7,7 +7,7 @@ import torusimaging as oti
 from torusimaging.checks.perturbation import _layer_column, _odd_columns
 from torusimaging.data.pixels import Map
 from torusimaging.foliation.density import LayeredSide
-from torusimaging.foliation.potential import OrbitGrid
+from torusimaging.foliation.grid import OrbitGrid
 from torusimaging.models import SmoothDensity
 from torusimaging.models.densities import DensityForm
 from torusimaging.models.smooth import smooth_knots
@@ -38,7 +38,7 @@ def test_odd_changes_against_models_with_two_sides():
     made, params = model_of(smooth())
     two, both = model_of(smooth(asymmetric=True))
     heights = np.array([0.0, 0.15, 0.45, 1.2])
-    found = _odd_columns(made, params, PIXELS, jnp.asarray(heights), jnp.asarray(CORE))
+    found = _odd_columns(made, params, PIXELS.points, jnp.asarray(heights), jnp.asarray(CORE))
     knots = np.asarray(made.density.knots)
     cells = (knots[1:] + knots[:-1]) / 2
     step = 1e-3
@@ -49,7 +49,7 @@ def test_odd_changes_against_models_with_two_sides():
             ln_rho = np.asarray(made.density.reference) + sign * eta
             below = np.asarray(made.density.reference) - sign * eta
             density = {"ln_rho": jnp.asarray(ln_rho), "ln_rho_below": jnp.asarray(below[1:])}
-            return two.label_at(PIXELS.pos, PIXELS.vel, both | {"density_params": density})
+            return two.label_at(PIXELS.points, both | {"density_params": density})
 
         finite = np.asarray(label(step) - label(-step)) / (2 * step)
         # Cells of 10 pc at the plane to 90 pc follow the bends of eta to a per cent.
@@ -87,8 +87,8 @@ def test_a_layer_against_a_thin_one():
     labels = []
     for thin in (0.0, rho):
         made, params = model_of(WithLayer(thin))
-        labels.append(np.asarray(made.label_at(PIXELS.pos, PIXELS.vel, params)))
+        labels.append(np.asarray(made.label_at(PIXELS.points, params)))
         if not thin:
-            column = np.asarray(_layer_column(made, params, PIXELS))
+            column = np.asarray(_layer_column(made, params, PIXELS.points))
     finite = (labels[1] - labels[0]) / mass
     np.testing.assert_allclose(column, finite, atol=1e-4 * np.abs(finite).max())

@@ -10,6 +10,7 @@ from scipy.interpolate import BSpline
 from scipy.optimize import brentq
 
 from torusimaging import mock
+from torusimaging.coordinates import Points
 from torusimaging.foliation import PotentialFoliation
 from torusimaging.foliation.density import (
     FOUR_PI_G,
@@ -21,7 +22,7 @@ from torusimaging.foliation.density import (
     potential_matrix,
     smooth_potential_matrix,
 )
-from torusimaging.foliation.potential import COARSE, FINE, HalfTable, OrbitGrid, orbit_integrals
+from torusimaging.foliation.grid import COARSE, FINE, HalfTable, OrbitGrid, orbit_integrals
 from torusimaging.foliation.potential_orbits import potential_orbits
 from torusimaging.models.smooth import smooth_knots
 
@@ -40,7 +41,8 @@ def layered(potential: mock.Potential1D) -> LayeredSide:
 
 def foliation(above, below=None, grid=None, pos0=0.0, vel0=0.0):
     grid = OrbitGrid.reaching(TOP, KNOTS) if grid is None else grid
-    return PotentialFoliation(jnp.asarray(pos0), jnp.asarray(vel0), above, below, grid)
+    centre = jnp.asarray(pos0), jnp.asarray(vel0)
+    return PotentialFoliation(*centre, above, below, grid, grid, grid.top)
 
 
 def by_quadrature(side, energy: float) -> tuple[float, float, float]:
@@ -87,7 +89,7 @@ def test_frequencies_at_and_between_knots():
         action.append(2 / np.pi * h**2 * np.sum(weight * kappa * np.cos(x) ** 2))
         omega.append(1 / (2 / np.pi * np.sum(weight / kappa)))
     orbits = foliation(side, grid=OrbitGrid.for_knots(TOP, KNOTS, FINE))
-    found = potential_orbits(orbits, jnp.zeros(height.size), jnp.asarray(speed))
+    found = potential_orbits(orbits, Points(jnp.zeros(height.size), jnp.asarray(speed)))
     np.testing.assert_allclose(found.J, action, rtol=1e-9)
     np.testing.assert_allclose(found.Omega, omega, rtol=1e-8)
 
@@ -99,7 +101,7 @@ def test_linear_density_against_adaptive_quadrature():
     for z in (0.02, 0.1, 0.3, 0.8, 1.5, 2.2):
         energy = float(LINEAR.potential(jnp.asarray(z)))
         _, action, inverse = by_quadrature(LINEAR, energy)
-        found = potential_orbits(orbits, jnp.asarray([z]), jnp.zeros(1))
+        found = potential_orbits(orbits, Points(jnp.asarray([z]), jnp.zeros(1)))
         assert float(found.J[0]) == pytest.approx(action, rel=1e-8)
         assert float(found.Omega[0]) == pytest.approx(1 / inverse, rel=1e-7)
 
@@ -115,7 +117,7 @@ def test_layers_against_the_exact_mock():
     rng = np.random.default_rng(0)
     pos, vel = rng.normal(0, 0.4, 400), rng.normal(0, 0.025, 400)
     orbits = foliation(side, grid=OrbitGrid.reaching(TOP, nodes=40))
-    found = potential_orbits(orbits, jnp.asarray(pos), jnp.asarray(vel))
+    found = potential_orbits(orbits, Points(jnp.asarray(pos), jnp.asarray(vel)))
     assert np.all(np.asarray(found.flag) == 0)
     action, theta = truth.action_of(pos, vel), truth.angle(pos, vel)
     np.testing.assert_allclose(found.J, action, rtol=1e-8)
@@ -137,13 +139,13 @@ def test_asymmetric_orbits_follow_the_motion_in_time():
     times = np.linspace(0.0, 150.0, 40)
     start = [0.5, 0.02]
     path = solve_ivp(rhs, (0, 150.0), start, "DOP853", times, rtol=1e-10, atol=1e-13).y
-    found = potential_orbits(orbits, *map(jnp.asarray, path))
+    found = potential_orbits(orbits, Points(*map(jnp.asarray, path)))
     assert np.ptp(found.J) < 1e-7 * found.J[0]
     expected = found.theta[0] + found.Omega[0] * times
     off = (np.asarray(found.theta - expected) + np.pi) % (2 * np.pi) - np.pi
     assert np.max(np.abs(off)) < 2e-6
     one, two = (
-        by_quadrature(side, float(orbits.speed(*map(jnp.asarray, start)) ** 2 / 2))
+        by_quadrature(side, float(orbits.speed(Points(*map(jnp.asarray, start))) ** 2 / 2))
         for side in (LINEAR, OTHER)
     )
     assert float(found.J[0]) == pytest.approx((one[1] + two[1]) / 2, rel=1e-8)
@@ -155,7 +157,7 @@ def test_angles_are_canonical():
     orbits = foliation(LINEAR)
 
     def both(x):
-        found = potential_orbits(orbits, x[:1], x[1:])
+        found = potential_orbits(orbits, Points(x[:1], x[1:]))
         return jnp.concatenate([found.theta, found.J])
 
     for point in ([0.3, 0.01], [-0.7, 0.03], [0.2, -0.04], [-0.05, -0.005]):
@@ -168,7 +170,7 @@ def test_angle_zero_is_upwards_through_the_plane():
     orbits = foliation(LINEAR, pos0=0.02, vel0=0.001)
     pos = jnp.asarray([0.02, 0.52, 0.02, -0.48])
     vel = jnp.asarray([0.031, 0.001, -0.029, 0.001])
-    found = potential_orbits(orbits, pos, vel)
+    found = potential_orbits(orbits, Points(pos, vel))
     np.testing.assert_allclose(found.theta, np.arange(4) * np.pi / 2, atol=1e-12)
 
 
@@ -243,7 +245,7 @@ def test_gradient_against_finite_differences():
     def of(ln_rho):
         side = LinearSide(jnp.asarray(KNOTS), jnp.exp(ln_rho))
         orbits = foliation(side, grid=grid)
-        return orbits.radius(jnp.asarray(0.4), jnp.asarray(0.03))
+        return orbits.radius(Points(jnp.asarray(0.4), jnp.asarray(0.03)))
 
     x = jnp.log(jnp.asarray(VALUES))
     slope, radius = jax.jit(jax.grad(of))(x), jax.jit(of)
@@ -256,14 +258,12 @@ def test_gradient_against_finite_differences():
 def test_centre_and_beyond():
     """r is finite, with a finite gradient, at the centre and beyond the last orbit."""
     orbits = foliation(LINEAR)
-    gradient = jax.grad(lambda p: orbits.radius(p, jnp.zeros(())))(jnp.zeros(()))
+    gradient = jax.grad(lambda p: orbits.radius(Points(p, jnp.zeros(()))))(jnp.zeros(()))
     assert np.isfinite(gradient)
     end = float(orbits.last_speed())
     table = HalfTable.of(LINEAR, orbits.grid)
     near = eqx.filter_jit(table.radius)(jnp.asarray([end * (1 - 1e-9), end * (1 + 1e-9), 2 * end]))
     assert float(near[1]) == pytest.approx(float(near[0]), rel=1e-6) and near[2] > near[1]
-    found = potential_orbits(
-        orbits, jnp.asarray([0.1, 50.0, jnp.nan]), jnp.asarray([0.0, 0.0, 0.0])
-    )
+    found = potential_orbits(orbits, Points(jnp.asarray([0.1, 50.0, jnp.nan]), jnp.zeros(3)))
     assert list(np.asarray(found.flag)) == [0, 1, 2]
     assert np.isnan(found.J[1]) and np.isnan(found.theta[2])

@@ -7,8 +7,7 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 
 import torusimaging as oti
-from torusimaging.inference.objectives import ln_whitened
-from torusimaging.models.inference import _constrain
+from torusimaging.inference.problem import Whitened, ln_whitened
 
 BINS = {"pos": np.linspace(-1.2, 1.2, 19) * u.kpc, "vel": np.linspace(-70, 70, 19) * u.km / u.s}
 SMALL = {
@@ -30,20 +29,18 @@ def fit(request):
 @pytest.fixture(scope="module")
 def reference(fit):
     """Draws of NumPyro's NUTS, adapted by itself, in the same whitened parameters."""
-    layout, limits, centre, factor, args = fit.model._preconditioned(
-        fit.data, fit.params, fit.bounds
-    )
+    whitened = Whitened.of(fit.problem, fit.params)
     sampler = MCMC(
-        NUTS(potential_fn=lambda w: -ln_whitened(w, (centre, factor, args))),
+        NUTS(potential_fn=lambda w: -ln_whitened(w, whitened)),
         num_warmup=300,
         num_samples=DRAWS // 2,
         num_chains=2,
         chain_method="vectorized",
         progress_bar=False,
     )
-    starts = jax.random.normal(jax.random.key(1), (2, layout.size))
+    starts = jax.random.normal(jax.random.key(1), (2, fit.problem.layout.size))
     sampler.run(jax.random.key(0), init_params=starts)
-    return np.asarray(_constrain(limits, centre + sampler.get_samples() @ factor.T))
+    return whitened.draws(sampler.get_samples())
 
 
 @pytest.mark.parametrize("way", ["NUTS", "importance sampling"])

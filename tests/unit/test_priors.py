@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 import torusimaging as oti
-from torusimaging.checks.simulations import Problem
+from torusimaging.checks.simulations import Campaign
 from torusimaging.parameters import Layout, make_bounds
 from torusimaging.priors.joint import BATCH, COUNTED, MOST_TRIED, Prior
 from torusimaging.priors.named import as_arrays, entry, from_numbers, to_numbers
@@ -268,7 +268,7 @@ def test_random_numbers_are_used_once(fits):
     _, sd = prior.ln_normalisation(3)
     of_draws = np.sqrt((1 - found / tried) / found)
     assert sd == pytest.approx(of_draws, rel=0.1) and sd != of_draws
-    problem = Problem.of(fits["spline"], 10, {"seed": 3})
+    problem = Campaign.of(fits["spline"], 10, {"seed": 3})
     # Simulation 1 has the stream (3, 1): the other starts must not be of one of its words.
     for word in np.random.SeedSequence([3, 1]).generate_state(4):
         same = fits["spline"].model.draw_prior(problem.start, problem.bounds, 3, int(word))

@@ -12,8 +12,9 @@ import torusimaging as oti
 from torusimaging.models import SmoothDensity
 from torusimaging.models.layers import LayeredDensity
 from torusimaging.models.smooth import cold_reference, smooth_knots
-from torusimaging.parameters import Layout, make_bounds, student_residuals
+from torusimaging.parameters import Layout, make_bounds
 from torusimaging.priors.joint import Prior
+from torusimaging.priors.slopes import student_residuals
 
 HEIGHT, TOP = 1.2, 1.6
 KNOTS = smooth_knots(16, HEIGHT, TOP)

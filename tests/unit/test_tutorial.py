@@ -168,7 +168,7 @@ def test_counts_can_be_fitted(survey):
     model, bounds, init = oti.TorusImaging1DSpline.auto_init(
         data, label_knots=6, e_knots={2: 5, 4: 3}
     )
-    assert model.label_sign == -1
+    assert model.label.sign == -1
     result = model.optimize(init, objective="poisson", bounds=bounds, **data)
     assert result.state.success
     z = np.array([0.25, 0.45])

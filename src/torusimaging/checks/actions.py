@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from ..coordinates import Points
 from ..data.pixels import require_x64
 from ..foliation.density import FOUR_PI_G, Side
-from ..foliation.potential import OrbitGrid, PotentialFoliation
+from ..foliation.grid import OrbitGrid
+from ..foliation.potential import PotentialFoliation
 from ..foliation.potential_orbits import potential_orbits
 from ..mock import Potential1D
 from ..plot import plot_actions
@@ -267,11 +269,11 @@ def _one_dimensional(phi: Callable, q: NDArray, p: NDArray, name: str) -> dict[s
     # sqrt(2 Phi) is odd and smooth through the plane: mirrored, the spline needs no end condition.
     both = CubicSpline(np.r_[-x[:0:-1], x], np.r_[-w[:0:-1], w])
     coefficients = both.c[:, nodes - 1 :]
-    orbits = PotentialFoliation(
-        jnp.zeros(()), jnp.zeros(()), _TableSide(x, coefficients), None, OrbitGrid.reaching(top)
-    )
+    grid, side = OrbitGrid.reaching(top), _TableSide(x, coefficients)
+    zero = jnp.zeros(())
+    orbits = PotentialFoliation(zero, zero, side, None, grid, grid, grid.top)
     inside = np.where(bound, q, np.nan)
-    found = potential_orbits(orbits, jnp.asarray(inside), jnp.asarray(p))
+    found = potential_orbits(orbits, Points(jnp.asarray(inside), jnp.asarray(p)))
     return {k: np.asarray(getattr(found, k)) for k in UNITS}
 
 

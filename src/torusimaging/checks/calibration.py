@@ -18,7 +18,7 @@ from ..files.writing import in_use, write_complete
 from ..inference.identity import data_digest, digest, model_digest
 from ..results.fit import Fitted
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
-from .simulations import SAMPLERS, Problem, run
+from .simulations import SAMPLERS, Campaign, run
 
 ROWS = ("index", "ranks", "z", "sd", "quality", "ess", "seconds", "failures")
 FORMAT = "torusimaging calibration 1"
@@ -232,10 +232,10 @@ def calibrate(
         "seed": seed,
     }
     done: dict[int, dict] = {}
-    problem = Problem.of(fit, simulations, settings)
-    names, parameters = problem.names(), problem.layout.size
+    campaign = Campaign.of(fit, simulations, settings)
+    names, parameters = campaign.names(), campaign.layout.size
     prior_sd = np.full(len(names), np.nan)
-    prior_sd[:parameters] = problem.others.std(axis=0, ddof=1)
+    prior_sd[:parameters] = campaign.others.std(axis=0, ddof=1)
 
     def result(numbers) -> Calibration:
         rows = [done[i] for i in numbers]
@@ -252,7 +252,7 @@ def calibrate(
             done |= _resume(Calibration.load(checkpoint), settings, checkpoint)
         todo = [i for i in range(simulations) if i not in done]
         report(simulations - len(todo))
-        for row in run(problem, todo, min(processes, len(todo))):
+        for row in run(campaign, todo, min(processes, len(todo))):
             done[row["index"]] = row
             if checkpoint is not None:
                 result(sorted(done)).save(checkpoint)

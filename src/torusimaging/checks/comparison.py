@@ -9,13 +9,13 @@ from arviz_stats.base import array_stats
 from astropy.table import QTable
 
 from ..arguments import shown
-from ..data.pixels import Map, read_map, require_x64
+from ..data.pixels import read_map, require_x64
 from ..inference import laplace
 from ..inference.draws import Samples, SampleState
-from ..inference.evidence import Evidence, ln_pixel_likelihoods, weighted_evidence
-from ..models.inference import check_seed
+from ..inference.evidence import Evidence, weighted_evidence
+from ..inference.problem import ln_pointwise
 from ..models.registry import MODELS
-from ..parameters import Layout
+from ..models.verbs import check_seed
 from ..results.fit import Fitted
 
 LARGEST_K = 0.7  # above it the smoothed weights are not to be trusted (arXiv:1507.02646)
@@ -90,8 +90,8 @@ def compare_models(fits: Mapping[str, Fitted] | Sequence[Fitted], seed: int = 0)
     require_x64()
     seed = check_seed(seed)
     named = _named(fits)
-    data = _same_data(named)
-    found = {name: _judge(name, fit, data, seed) for name, fit in named.items()}
+    _check_data(named)
+    found = {name: _judge(name, fit, seed) for name, fit in named.items()}
     elpd = {name: one[0] for name, one in found.items()}
     order = sorted(named, key=lambda name: -elpd[name].sum())
     rows = [
@@ -131,8 +131,8 @@ def _named(fits) -> dict[str, Fitted]:
     }
 
 
-def _same_data(fits: dict[str, Fitted]) -> Map:
-    """The map that all fits share.  Raises ``ValueError`` where they do not."""
+def _check_data(fits: dict[str, Fitted]) -> None:
+    """Raise a ``ValueError`` unless all fits are of one map."""
     (first, fit), *others = fits.items()
     data = read_map(fit.data)
     for name, other in others:
@@ -147,7 +147,6 @@ def _same_data(fits: dict[str, Fitted]) -> Map:
                 raise ValueError(
                     f"fits must be of the same data, but {name!r} has other {part} than {first!r}."
                 )
-    return data
 
 
 def _sampled(fit: Fitted) -> Samples | None:
@@ -155,10 +154,10 @@ def _sampled(fit: Fitted) -> Samples | None:
     return fit.samples if isinstance(fit.state, SampleState) else None
 
 
-def _judge(name: str, fit: Fitted, data: Map, seed: int):
+def _judge(name: str, fit: Fitted, seed: int):
     """(elpd, p_loo, Pareto k) of each pixel, and the evidence."""
     try:
-        evidence = weighted_evidence(fit.model, fit.data, fit.params, fit.bounds, seed, MOST_DRAWS)
+        evidence = weighted_evidence(fit.problem, fit.params, seed, MOST_DRAWS)
     except ValueError as reason:
         raise ValueError(f"the fit {name!r} cannot be compared: {reason}") from None
     if (samples := _sampled(fit)) is not None:
@@ -167,8 +166,8 @@ def _judge(name: str, fit: Fitted, data: Map, seed: int):
         ln_weights = ln_ratio - np.log(len(draws))
     else:
         draws, ln_ratio, ln_weights = evidence.draws, evidence.ln_ratio, evidence.ln_weights
-    layout = Layout.of(fit.model.floats(fit.params))
-    ln_like = np.asarray(ln_pixel_likelihoods(fit.model, layout, data, jnp.asarray(draws)))
+    likelihood, layout = fit.likelihood.read(fit.data), fit.problem.layout
+    ln_like = np.asarray(ln_pointwise(fit.model, likelihood, layout, jnp.asarray(draws)))
     # A draw that makes no model has no weight, and no likelihood to weigh.
     # Neither has one so small that it was raised to a floor: leave-one-out would blow that up.
     good = np.isfinite(ln_like).all(axis=1) & (ln_ratio > ln_ratio.max() - laplace.FLOOR)

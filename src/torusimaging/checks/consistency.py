@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation, solve_r_e
+from ..foliation.field import density_of
 from ..foliation.fourier_orbits import last_radius, tabulate
-from ..models.base import G, OrbitModel
-from ..models.fourier import FourierModel
+from ..models.base import OrbitModel
 from ..results.fit import Fitted
 
 FREQUENCY = u.rad / u.Myr
@@ -110,14 +110,15 @@ def check_consistency(model: OrbitModel | Fitted, params: dict | None = None) ->
         model, params = model.model, model.params if params is None else params
     if not isinstance(model, OrbitModel) or params is None:
         raise ValueError("check_consistency needs a model with its params, or a Fit.")
-    if not isinstance(model, FourierModel):
+    require_x64(model)
+    params = model.floats(params, label=False)
+    foliation = model.foliation(params)
+    if not isinstance(foliation, FourierFoliation):
         raise ValueError(
             f"the model must be of the Fourier family, but {type(model).__name__} is not: orbits "
             "in a potential are consistent by construction."
         )
-    require_x64(model)
-    params = model.floats(params, label=False)
-    foliation, end = model.foliation(params), jnp.asarray(model.r_e_max(params), float)
+    end = jnp.asarray(foliation.end, float)
     limit = _nested_to(foliation, end)
     if not limit > 0:
         raise ValueError("the contours cross from the centre on: params describe no orbits.")
@@ -179,7 +180,7 @@ def _frequencies(foliation: FourierFoliation, limit: Array, crosses: bool) -> di
 
 @eqx.filter_jit
 def _density(foliation: FourierFoliation, z: Array) -> Array:
-    return -foliation.acceleration_slope(z + foliation.pos0) / (4 * jnp.pi * G) * 1e-9
+    return density_of(foliation.acceleration_slope(z + foliation.pos0)) * 1e-9
 
 
 def _densities(foliation: FourierFoliation, top: float) -> tuple[NDArray, NDArray, NDArray]:
@@ -199,7 +200,7 @@ def _densities(foliation: FourierFoliation, top: float) -> tuple[NDArray, NDArra
 
 def _jumps(model: OrbitModel, foliation: FourierFoliation, top: float) -> tuple[NDArray, NDArray]:
     """Heights of the inner knots of all orders and the rise of the density there."""
-    knots = [np.asarray(k)[1:-1] for k in getattr(model, "e_knots", {}).values()]
+    knots = [np.asarray(k)[1:-1] for k in model.knots.values()]
     if not knots:
         return np.zeros(0), np.zeros(0)
     z = np.unique(np.concatenate(knots)) / np.sqrt(float(foliation.omega0))

@@ -109,7 +109,7 @@ def check_goodness(
     missing = [n for n in ("pos", "vel", "label", "label_err") if n not in fit.data]
     if missing:
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
-    found = linearise(fit.model, fit.params, fit.bounds, read_map(fit.data))
+    found = linearise(fit.problem, fit.params)
     return goodness_of(fit, found, n_rings, n_angles, shape)
 
 

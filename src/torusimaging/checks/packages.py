@@ -9,7 +9,7 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.base import G
+from ..foliation.density import G
 from ..units import internal
 
 VELOCITY = u.kpc / u.Myr

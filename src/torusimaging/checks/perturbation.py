@@ -23,11 +23,12 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..data.pixels import Map, pad
-from ..foliation import PotentialFoliation
+from ..coordinates import Points
 from ..foliation.density import FOUR_PI_G
-from ..foliation.potential import HalfTable, orbit_integrals
+from ..foliation.field import CENTRE
+from ..foliation.grid import HalfTable, orbit_integrals
 from ..inference.linear import Linear, linearise
+from ..inference.problem import Problem, whitening
 from ..models.smooth import CORE
 
 # Heights at which the ln ratio of the two sides is free, even in asinh(|z| / core), and the sd of
@@ -37,7 +38,6 @@ HEIGHTS, ASYMMETRY = 6, 0.5
 CELLS = 512
 # A direction of which the data know at least as much as its prior.
 KNOWN = 0.5
-CENTRE = 0.05  # kpc; the mean density within it is called rho(0)
 
 
 class Sides(NamedTuple):
@@ -76,13 +76,7 @@ class ThinLayer(NamedTuple):
     density: float
 
 
-def compare_sides(
-    model,
-    params: dict,
-    bounds: dict | tuple | None,
-    data: Map,
-    found: Linear | None = None,
-) -> Sides | None:
+def compare_sides(problem: Problem, params: dict, found: Linear | None = None) -> Sides | None:
     """A score test of the two sides' difference; None for a model that has two sides already.
 
     The change rho exp(eta) above and rho exp(-eta) below, with eta straight between heights even
@@ -95,16 +89,18 @@ def compare_sides(
 
     Raises ``ValueError`` away from an optimum and where the posterior is not curved.
     """
+    model = problem.model
     foliation = model.foliation(model.floats(params))
-    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
+    if foliation.sides is None or foliation.sides[1] is not None:
         return None
-    found = linearise(model, params, bounds, data) if found is None else found
+    found = linearise(problem, params) if found is None else found
     reach = float(model.reach(params))
     core = CORE * reach
     x = np.linspace(0.0, np.arcsinh(reach / core), HEIGHTS + 1)
     heights = core * np.sinh(x)
-    columns = _odd_columns(model, params, pad(data), jnp.asarray(heights), jnp.asarray(core))
-    T = _whitened(columns, data)
+    points = problem.likelihood.points
+    columns = _odd_columns(model, params, points, jnp.asarray(heights), jnp.asarray(core))
+    T = _whitened(columns, problem, params)
     steps = np.linalg.inv(np.tril(np.ones((HEIGHTS, HEIGHTS))))
     precision = steps.T @ steps / (0.25 * ASYMMETRY**2 * (x[1] - x[0]))
     information, score = _schur(found, T)
@@ -128,13 +124,7 @@ def compare_sides(
     )
 
 
-def add_layer(
-    model,
-    params: dict,
-    bounds: dict | tuple | None,
-    data: Map,
-    found: Linear | None = None,
-) -> ThinLayer | None:
+def add_layer(problem: Problem, params: dict, found: Linear | None = None) -> ThinLayer | None:
     """A layer without thickness beside the fitted density; None where that has two sides.
 
     Its surface density M has a flat prior; all parameters are free besides, with theirs.  The
@@ -142,11 +132,13 @@ def add_layer(
 
     Raises ``ValueError`` away from an optimum and where the posterior is not curved.
     """
+    model = problem.model
     foliation = model.foliation(model.floats(params))
-    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
+    if foliation.sides is None or foliation.sides[1] is not None:
         return None
-    found = linearise(model, params, bounds, data) if found is None else found
-    T = _whitened(_layer_column(model, params, pad(data))[:, None], data)
+    found = linearise(problem, params) if found is None else found
+    column = _layer_column(model, params, problem.likelihood.points)
+    T = _whitened(column[:, None], problem, params)
     information, score = _schur(found, T)
     if not information[0, 0] > 0:
         return None
@@ -165,9 +157,11 @@ def _schur(found: Linear, T: NDArray) -> tuple[NDArray, NDArray]:
     return T.T @ T - shared.T @ shared, T.T @ found.left
 
 
-def _whitened(columns: Array, data: Map) -> NDArray:
-    """The rows of the map's own pixels in units of their errors."""
-    return np.asarray(columns)[: data.pos.size] / np.asarray(data.label_err)[:, None]
+def _whitened(columns: Array, problem: Problem, params: dict) -> NDArray:
+    """The rows of data of weight in units of their errors."""
+    weighty = problem.likelihood.weighty
+    slopes = np.asarray(whitening(problem, params))
+    return np.asarray(columns)[weighty] * slopes[weighty, None]
 
 
 @eqx.filter_jit
@@ -181,10 +175,10 @@ def _central_change(model, layout, limits, free: Array, along: Array) -> Array:
     return jax.jvp(density, (free,), (along,))[1]
 
 
-def _slope(model, foliation, params: dict, data: Map) -> tuple[Array, Array]:
+def _slope(model, foliation, params: dict, points: Points) -> tuple[Array, Array]:
     """(q, 2 d label / d s^2) at the pixels."""
-    q = data.pos - foliation.pos0
-    twice = (data.vel - foliation.vel0) ** 2 + 2 * foliation.potential(data.pos)
+    q = points.pos - foliation.pos0
+    twice = (points.vel - foliation.vel0) ** 2 + 2 * foliation.potential(points.pos)
     table = HalfTable.of(foliation.above, foliation.grid)
 
     def label(square):
@@ -197,11 +191,11 @@ def _slope(model, foliation, params: dict, data: Map) -> tuple[Array, Array]:
 
 
 @eqx.filter_jit
-def _odd_columns(model, params: dict, data: Map, heights: Array, core: Array) -> Array:
+def _odd_columns(model, params: dict, points: Points, heights: Array, core: Array) -> Array:
     """Changes of the pixels' labels with eta at each height but the first, shape (n, k)."""
     params = jax.tree.map(jnp.asarray, params)
     foliation = model.foliation(params)
-    q, slope = _slope(model, foliation, params, data)
+    q, slope = _slope(model, foliation, params, points)
     farthest = jnp.maximum(jnp.max(jnp.abs(q)), heights[-1])
     x = jnp.linspace(0.0, 1.0, CELLS + 1) * jnp.arcsinh(farthest / core)
     z = core * jnp.sinh(x)
@@ -218,18 +212,18 @@ def _odd_columns(model, params: dict, data: Map, heights: Array, core: Array) ->
 
 
 @eqx.filter_jit
-def _layer_column(model, params: dict, data: Map) -> Array:
+def _layer_column(model, params: dict, points: Points) -> Array:
     """Change of the pixels' labels with the mass of a layer without thickness, shape (n,)."""
     params = jax.tree.map(jnp.asarray, params)
     foliation = model.foliation(params)
-    q, slope = _slope(model, foliation, params, data)
+    q, slope = _slope(model, foliation, params, points)
     grid = foliation.grid
     speeds, _, inverse = orbit_integrals(foliation.above, grid)
     kappa = jnp.sqrt(foliation.above.kappa2(grid))
     time = jnp.sum(grid.weights * grid.heights[:, None] * grid.sines / kappa, axis=1)
     mean = 2 / jnp.pi * time / inverse
     zero = jnp.zeros(1)
-    s = foliation.speed(data.pos, data.vel)
+    s = foliation.speed(points)
     # <|q|> over s is smooth; it is 2 / pi of the turning height for the smallest orbits.
     ratio = mean / speeds
     ratio = jnp.interp(s, jnp.concatenate([zero, speeds]), jnp.concatenate([ratio[:1], ratio]))

@@ -16,9 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.pixels import places_of, read_map
+from ..foliation.density import G
+from ..foliation.field import pull
 from ..inference.draws import LaplaceState, SampleState
-from ..models.base import G, OrbitModel
+from ..inference.problem import evaluate_prediction
+from ..likelihoods import Likelihood
+from ..models.base import OrbitModel
 from ..parameters import Layout
 from ..results.fit import Fitted, chi2_per_pixel
 from .ranks import DRAWS, rank_of
@@ -32,10 +35,11 @@ WORTH = 0.3
 WRONG = 1.5  # chi^2 per pixel beyond which other starts are tried
 
 
-class Problem(NamedTuple):
+class Campaign(NamedTuple):
     """All that a simulation needs but its number."""
 
     model: OrbitModel
+    likelihood: type[Likelihood]
     bounds: dict
     start: dict
     data: dict
@@ -46,19 +50,20 @@ class Problem(NamedTuple):
     settings: dict
 
     @classmethod
-    def of(cls, fit: Fitted, simulations: int, settings: dict) -> "Problem":
-        """The problem of a fit; its first truths are the same for any number of them."""
+    def of(cls, fit: Fitted, simulations: int, settings: dict) -> "Campaign":
+        """The campaign of a fit; its first truths are the same for any number of them."""
         model, seed = fit.model, settings["seed"]
         truths = model.draw_prior(fit.start, fit.bounds, simulations, seed)
         # Simulation i has the stream (seed, i), but the first (seed, 2^31).
         other_seed = int(np.random.SeedSequence([seed, 2**31 + 1]).generate_state(1)[0])
         others = model.draw_prior(fit.start, fit.bounds, PRIOR_DRAWS, other_seed)
         heights = np.zeros(0)
-        if getattr(model.foliation(fit.params), "has_force", True):
+        if model.foliation(fit.params).has_force:
             reach = float(model.reach(fit.params))
             heights = np.asarray([*(h for h in HEIGHTS if h <= reach), min(SURFACE, reach)])
         return cls(
             model,
+            fit.likelihood,
             fit.bounds,
             fit.start,
             fit.data,
@@ -77,7 +82,7 @@ class Problem(NamedTuple):
 
 
 @eqx.filter_jit
-def _quantities(model, layout, draws, heights, data):
+def _quantities(model, likelihood: Likelihood, layout, draws, heights):
     """Parameters, a_z at all heights but the last, Sigma within that, ln likelihood.
 
     Shape (draws, q).  A model is a function of its parameters beyond its reach, too, and any
@@ -87,34 +92,35 @@ def _quantities(model, layout, draws, heights, data):
     def of_one(x):
         params = layout.unflatten(x)
         foliation = model.foliation(params)
-        chi = (data.label - model.label_at(data.pos, data.vel, params)) / data.label_err
+        cost = likelihood.cost(likelihood.predict(model, params))
         columns = [x]
         if heights.size:
-            pull = foliation.acceleration(foliation.pos0 - heights[-1:])
-            a = foliation.acceleration(foliation.pos0 + heights)
-            columns += [a[:-1], (pull - a[-1:]) / (4 * np.pi * G)]
-        return jnp.concatenate([*columns, -0.5 * jnp.sum(chi**2, keepdims=True)])
+            a = foliation.acceleration(foliation.pos0 + heights[:-1])
+            columns += [a, pull(foliation, heights[-1:]) / (4 * np.pi * G)]
+        return jnp.concatenate([*columns, -jnp.reshape(cost, 1)])
 
     return jax.lax.map(of_one, draws, batch_size=16)
 
 
-def simulate(problem: Problem, i: int) -> dict[str, Any]:
+def simulate(campaign: Campaign, i: int) -> dict[str, Any]:
     """Simulation `i`: a map of the truth `i`, its fit, and the ranks of the truth."""
     begin = time.perf_counter()
     # The stream (seed, 0) is that of the truths.
-    rng = np.random.default_rng([problem.settings["seed"], i or 2**31])
-    data, truth = problem.data, problem.truths[i]
-    label = problem.model.get_label(*places_of(data), problem.layout.unflatten(truth))
-    data = data | {"label": label + data["label_err"] * rng.standard_normal(label.size)}
-    q = len(problem.names())
+    rng = np.random.default_rng([campaign.settings["seed"], i or 2**31])
+    data, truth = campaign.data, campaign.truths[i]
+    likelihood = campaign.likelihood.read(data)
+    prediction = evaluate_prediction(campaign.model, likelihood, campaign.layout.unflatten(truth))
+    data = data | likelihood.simulate(prediction, rng)
+    q = len(campaign.names())
     row = {"index": i, "ranks": np.full(q, -1), "z": np.full(q, np.nan), "sd": np.full(q, np.nan)}
-    state, samples, failure = _posterior(problem, data, rng)
+    state, samples, failure = _posterior(campaign, data, rng)
     if samples is None:
         row |= {"quality": np.nan, "ess": 0.0, "failures": failure}
     else:
         picks = np.linspace(0, len(samples) - 1, DRAWS).round().astype(int)
         both = np.concatenate([truth[None], samples.draws[picks]])
-        values = _quantities(problem.model, problem.layout, both, problem.heights, read_map(data))
+        found = campaign.likelihood.read(data)
+        values = _quantities(campaign.model, found, campaign.layout, both, campaign.heights)
         true, draws = np.asarray(values[0]), np.asarray(values[1:])
         with np.errstate(invalid="ignore", divide="ignore"):
             row["sd"] = draws.std(axis=0, ddof=1)
@@ -124,7 +130,7 @@ def simulate(problem: Problem, i: int) -> dict[str, Any]:
     return row | {"seconds": time.perf_counter() - begin}
 
 
-def _posterior(problem: Problem, data: dict, rng: np.random.Generator):
+def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
     """(state, draws, reason of failure) of a simulated map.
 
     From the usual start; where that fails or leaves a poor chi^2, which names a wrong optimum to a
@@ -132,53 +138,61 @@ def _posterior(problem: Problem, data: dict, rng: np.random.Generator):
     """
     failure, poor = "", []
     seed = int(rng.integers(2**31 - 1))
-    picks = rng.choice(len(problem.others), RETRIES, replace=False)
-    for start in (problem.start, *map(problem.layout.unflatten, problem.others[picks])):
+    picks = rng.choice(len(campaign.others), RETRIES, replace=False)
+    for start in (campaign.start, *map(campaign.layout.unflatten, campaign.others[picks])):
         try:
-            best = problem.model.optimize(start, bounds=problem.bounds, **data)
-            if chi2_per_pixel(problem.model, data, best.params) > WRONG:
+            best = campaign.model.optimize(
+                start, campaign.likelihood, bounds=campaign.bounds, **data
+            )
+            if chi2_per_pixel(campaign.model, data, best.params) > WRONG:
                 poor.append(best)
             else:
-                return *_draws(problem, data, best.params, seed), ""
+                return *_draws(campaign, data, best.params, seed), ""
         except (ValueError, RuntimeError) as error:
             failure = failure or " ".join(str(error).split())
     for best in sorted(poor, key=lambda best: best.state.value):
         try:
-            return *_draws(problem, data, best.params, seed), ""
+            return *_draws(campaign, data, best.params, seed), ""
         except (ValueError, RuntimeError) as error:
             failure = failure or " ".join(str(error).split())
     return None, None, failure
 
 
-def _draws(problem: Problem, data: dict, best: dict, seed: int):
+def _draws(campaign: Campaign, data: dict, best: dict, seed: int):
     """(state, draws) about an optimum, by the sampler that the settings name."""
-    model, settings, bounds = problem.model, problem.settings, problem.bounds
+    model, settings, bounds = campaign.model, campaign.settings, campaign.bounds
     steps = settings["num_steps"]
     if settings["sampler"] != "nuts":
         state, samples = model.laplace_run_label(
-            data, best, bounds, rng_seed=seed, num_draws=CHAINS * steps
+            data,
+            best,
+            bounds,
+            rng_seed=seed,
+            num_draws=CHAINS * steps,
+            likelihood=campaign.likelihood,
         )
         if settings["sampler"] == "laplace" or (state.reliable and state.efficiency >= WORTH):
             return state, samples
     warmup = settings["num_warmup"]
-    state, samples = _sample(model, data, best, bounds, seed, warmup, steps)
+    state, samples = _sample(campaign, data, best, seed, warmup, steps)
     if not min(state.ess_bulk.values()) >= DRAWS:
         # Ranks among draws that hang together are not uniform: this truth needs a longer run, of
         # other random numbers than the first.  Seeds of first runs are below 2^31.
         other = seed + 2**31
-        return _sample(model, data, best, bounds, other, LONGER * warmup, LONGER * steps)
+        return _sample(campaign, data, best, other, LONGER * warmup, LONGER * steps)
     return state, samples
 
 
-def _sample(model, data, best, bounds, seed: int, num_warmup: int, num_steps: int):
-    return model.mcmc_run_label(
+def _sample(campaign: Campaign, data, best, seed: int, num_warmup: int, num_steps: int):
+    return campaign.model.mcmc_run_label(
         data,
         best,
-        bounds,
+        campaign.bounds,
         rng_seed=seed,
         num_warmup=num_warmup,
         num_steps=num_steps,
         num_chains=CHAINS,
+        likelihood=campaign.likelihood,
     )
 
 
@@ -197,13 +211,13 @@ def _begin_worker() -> None:
     jax.config.update("jax_enable_x64", True)
 
 
-def run(problem: Problem, todo: list[int], processes: int) -> Iterator[dict[str, Any]]:
+def run(campaign: Campaign, todo: list[int], processes: int) -> Iterator[dict[str, Any]]:
     """Results of the simulations `todo`, in the order in which they end."""
     if processes <= 1:
-        yield from (simulate(problem, i) for i in todo)
+        yield from (simulate(campaign, i) for i in todo)
         return
     try:
-        pickle.dumps(problem)
+        pickle.dumps(campaign)
     except (pickle.PicklingError, AttributeError, TypeError):
         raise ValueError(
             "processes must be 1 for a model with functions that cannot be sent to other "
@@ -212,7 +226,7 @@ def run(problem: Problem, todo: list[int], processes: int) -> Iterator[dict[str,
     before = set(active_children())
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_worker)
     try:
-        for future in as_completed([pool.submit(simulate, problem, i) for i in todo]):
+        for future in as_completed([pool.submit(simulate, campaign, i) for i in todo]):
             yield future.result()
     except BrokenProcessPool:
         raise RuntimeError(

@@ -8,8 +8,7 @@ from astropy.table import QTable
 from scipy import stats
 
 from ..arguments import whole_number
-from ..data.pixels import read_map, require_x64
-from ..models import TorusImaging1DPotential
+from ..data.pixels import require_x64
 from ..results.fit import BEYOND_CHANCE, Fitted, derive
 from .perturbation import add_layer, compare_sides
 
@@ -139,12 +138,13 @@ def check_thin_layer(fit: Fitted, seed: int = 0) -> ThinLayer:
 
 def _unfit(fit: Fitted) -> str:
     """Why a fit has no sides to compare, in a sentence."""
-    if not isinstance(fit.model, TorusImaging1DPotential):
+    sides = fit.model.foliation(fit.params).sides
+    if sides is None:
         return (
             "fit must be of the potential model, whose orbits know a density on each side, but is "
             f"of {type(fit.model).__name__}."
         )
-    if fit.model.density.two_sided:
+    if sides[1] is not None:
         return (
             "fit must be of a density that is the same on both sides of the plane, but has two "
             "different ones already."
@@ -161,8 +161,8 @@ def pixel_height(fit: Fitted) -> u.Quantity:
 
 
 def _checked(fit: Fitted) -> tuple:
-    """(model, parameters, bounds, map) of a fit."""
+    """(problem, parameters) of a fit."""
     require_x64()
     if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
-    return fit.model, fit.params, fit.bounds, read_map(fit.data)
+    return fit.problem, fit.params

@@ -33,15 +33,13 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..coordinates import doubt_of_label, sun_of
+from ..coordinates import Points, doubt_of_label, sun_of
 from ..data.gradient import doubts
-from ..data.pixels import read_map, read_parts
-from ..foliation import PotentialFoliation
+from ..data.pixels import read_parts
 from ..foliation.density import Side
 from ..inference.draws import LaplaceState, SampleState, percentiles
 from ..inference.linear import Linear, linearise
-from ..models import TorusImaging1DPotential
-from ..models.fourier import FourierModel
+from ..inference.problem import whitening
 from ..parameters import Layout, make_bounds
 from ..priors.named import pulls
 from ..results.fit import (
@@ -183,8 +181,16 @@ class _Case:
 
     def __init__(self, fit: Fitted):
         self.fit = fit
-        self.arguments = fit.model, fit.params, fit.bounds, read_map(fit.data)
+        self.arguments = fit.problem, fit.params
         self.unchecked = ""
+        likelihood = fit.problem.likelihood
+        self.points = Points(*(np.asarray(x)[likelihood.weighty] for x in likelihood.points[:2]))
+
+    @property
+    def whitening(self) -> NDArray:
+        """What makes residuals of data of unit sd."""
+        weighty = self.fit.problem.likelihood.weighty
+        return np.asarray(whitening(*self.arguments))[weighty]
 
     @cached_property
     def linear(self) -> Linear | None:
@@ -367,12 +373,11 @@ def _priors(case: _Case) -> Iterator[Finding]:
                 "each other.",
                 "leave that prior out, or find which of the two is wrong.",
             )
-    form = case.fit.model.density if isinstance(case.fit.model, TorusImaging1DPotential) else None
-    if form is not None and form.shape_sd < STIFF:
+    if (free := case.fit.model.shape_sd) < STIFF:
         yield Finding(
-            NO if form.shape_sd < RIGID else CARE,
+            NO if free < RIGID else CARE,
             "The prior fixes the shape of the density: no two heights' ratio is free by more than "
-            f"{percent(np.expm1(form.shape_sd))}, whatever the map says.",
+            f"{percent(np.expm1(free))}, whatever the map says.",
             "give a larger amplitude or a shorter length in `density_options`.",
         )
 
@@ -407,16 +412,14 @@ def _one_sided(case: _Case) -> Iterator[Finding]:
         return
     # Parameters at a limit have no column.
     column = case.linear.J[:, int(case.linear.inner[:k].sum())] ** 2
-    below = np.asarray(case.arguments[-1].pos) < float(centre)
+    below = np.asarray(case.points.pos) < float(centre)
     known = float(column[below].sum()), float(column[~below].sum())
     share = min(known) / max(sum(known), np.finfo(float).tiny)
     if share < FEW_THERE:
         side = "below" if known[0] < known[1] else "above"
-        two = isinstance(case.fit.model, TorusImaging1DPotential) and (
-            case.fit.model.density.two_sided
-        )
+        sides = case.fit.model.foliation(case.fit.params).sides
         ground = "the symmetry of the density"
-        if two:
+        if sides is not None and sides[1] is not None:
             ground = "how alike the prior holds the two sides (asymmetry_sigma)"
         yield Finding(
             NO if share < ONE_SIDE else CARE,
@@ -492,7 +495,7 @@ def _radial_gradient(case: _Case) -> Iterator[Finding]:
     if not parts or case.linear is None or case.fit.samples is None:
         return
     found = case.linear
-    column = parts["R_g_part"] / np.asarray(case.arguments[-1].label_err)
+    column = parts["R_g_part"] * case.whitening
     # A constant and a function of the orbit alone are the label function's to take up.
     moves = case.moves(-found.moved(column[:, None], np.ones(1)))
     pulls = np.nan_to_num(np.abs(moves) / case.errors)
@@ -557,10 +560,10 @@ def _layer(case: _Case) -> Iterator[Finding]:
 def _coarse(case: _Case) -> Iterator[Finding]:
     """Pixels higher than the layer that the fit finds do not show its shape at the plane."""
     foliation = case.fit.model.foliation(case.fit.params)
-    if not isinstance(foliation, PotentialFoliation):
+    if foliation.sides is None:
         return
-    height = np.linspace(0.0, float(case.fit.model.reach(case.fit.params)), 400)
-    density = np.asarray(_density(foliation.above, jnp.asarray(height)))
+    height = np.linspace(0.0, float(foliation.reach), 400)
+    density = np.asarray(_density(foliation.sides[0], jnp.asarray(height)))
     below = np.flatnonzero(density < density[0] / 2)
     pixel = pixel_height(case.fit).to_value(u.kpc)
     if below.size and pixel > height[below[0]]:
@@ -608,7 +611,7 @@ def _limits(case: _Case) -> Iterator[Finding]:
 
 def _consistency(case: _Case) -> Iterator[Finding]:
     fit = case.fit
-    if not isinstance(fit.model, FourierModel):
+    if fit.model.foliation(fit.params).one_field:
         return
     try:
         found = check_consistency(fit)

@@ -1,6 +1,6 @@
 """Binned maps as plain arrays, checked at the door."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import astropy.units as u
 import equinox as eqx
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..arguments import nearest, shown
+from ..coordinates import Points
 from ..files.missing import stands_out
-from ..priors.named import mean_and_sd
 from ..units import internal, plain, with_unit
 
 VELOCITY = u.kpc / u.Myr
@@ -37,6 +37,11 @@ class Map(eqx.Module):
     vel: Float[Array, " n"]
     label: Float[Array, " n"]
     label_err: Float[Array, " n"]
+
+    @property
+    def points(self) -> Points:
+        """Where the pixels lie."""
+        return Points(self.pos, self.vel)
 
 
 def require_x64(model=None) -> None:
@@ -67,11 +72,31 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     that are not whole, one mean place without the other, numbers that no map can have, and for a
     map with fewer than two usable pixels.
     """
-    return _read(data, kind, centres)[0]
+    if isinstance(data, Map) and not centres:
+        require_x64()
+        return data
+    found = read_pixels(data, kind)
+    return found.at_centres if centres else found.map
 
 
-def _read(data: Any, kind: str, centres: bool) -> tuple[Map, np.ndarray]:
-    """The usable pixels, and which of the map's they are."""
+class Pixels(NamedTuple):
+    """A map as it was read: the usable pixels at their places, the centres of these, and which.
+
+    `good` tells, of all pixels of the map in its order, the usable ones.
+    """
+
+    map: Map
+    centres: Points
+    good: np.ndarray
+
+    @property
+    def at_centres(self) -> Map:
+        """The usable pixels at their centres."""
+        return Map(*self.centres[:2], self.map.label, self.map.label_err)
+
+
+def read_pixels(data: Any, kind: str = "gaussian") -> Pixels:
+    """The usable pixels of a binned map, read once (see `read_map`)."""
     require_x64()
     data = as_dictionary(data)
     names = ("label", "label_err") if kind == "gaussian" else ("counts",)
@@ -125,7 +150,7 @@ def _read(data: Any, kind: str, centres: bool) -> tuple[Map, np.ndarray]:
         )
     for name, centre, mean in zip(MEANS, places, places[2:], strict=False):
         _check_mean(mean[good], centre[good], name)
-    pos, vel = places[:2] if centres else places[-2:]
+    pos, vel = places[-2:]
     _check_size(pos[good], "pos", FARTHEST, " kpc: check its unit")
     _check_size(vel[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
     for name, x in zip(names, values, strict=True):
@@ -133,10 +158,11 @@ def _read(data: Any, kind: str, centres: bool) -> tuple[Map, np.ndarray]:
     if kind == "gaussian" and (smallest := values[1][good].min()) < 1 / LARGEST:
         raise ValueError(f"label_err must be above {1 / LARGEST:.0e}, but is {smallest:.3g}.")
     columns = [values[0], values[-1]]
-    return Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns))), good
+    middle = Points(*(jnp.asarray(a[good]) for a in places[:2]))
+    return Pixels(Map(*(jnp.asarray(a[good]) for a in (pos, vel, *columns))), middle, good)
 
 
-def read_parts(data: dict) -> dict[str, np.ndarray]:
+def read_parts(data: dict, good: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """What the gradient in R_g adds to the labels of the pixels that `read_map` uses, if known.
 
     Pixels of which it is not known have a part of zero.  Raises ``ValueError`` for parts of another
@@ -144,7 +170,7 @@ def read_parts(data: dict) -> dict[str, np.ndarray]:
     """
     if not _has_parts(data):
         return {}
-    good = _read(data, "gaussian", False)[1]
+    good = read_pixels(data).good if good is None else good
     return {name: np.nan_to_num(_part(data, name, good.size)[good]) for name in PARTS}
 
 
@@ -227,6 +253,8 @@ def _check_size(x: np.ndarray, name: str, most: float, hint: str = "") -> None:
 
 def kind_of(data) -> str:
     """What a map holds: "gaussian" for labels with errors, "poisson" for counts alone."""
+    if isinstance(data, Map):
+        return "gaussian"
     return "gaussian" if "label" in as_dictionary(data) else "poisson"
 
 
@@ -239,24 +267,6 @@ def check_names(data: dict, verb: str, others: tuple[str, ...] = ()) -> None:
         if name not in COLUMNS:
             close = nearest(name, (*COLUMNS, *others), 0.6)
             raise ValueError(f"{verb} has no argument {shown(name)}{close}")
-
-
-def check_places(priors: dict, data: Map) -> None:
-    """Raise a ``ValueError`` for a prior of pos0 or vel0 whose mean lies outside of the map.
-
-    Priors are plain numbers in kpc and kpc/Myr, for which those in pc or km/s are easily taken.
-    """
-    for name, x, unit, other in (
-        ("pos0", data.pos, "kpc", "1 pc = 0.001 kpc"),
-        ("vel0", data.vel, "kpc/Myr", "1 km/s = 0.001023 kpc/Myr"),
-    ):
-        moments = mean_and_sd(priors[name]) if name in priors else None
-        low, high = float(x.min()), float(x.max())
-        if moments is not None and abs(moments[0] - (low + high) / 2) > high - low:
-            raise ValueError(
-                f"priors[{name!r}] is in {unit} and has its mean at {moments[0]:.4g}, outside of "
-                f"the map, which spans {low:.4g} to {high:.4g} {unit} ({other})."
-            )
 
 
 def as_dictionary(data, name: str = "the binned map") -> dict:

@@ -1,4 +1,13 @@
-from .fourier import FourierFoliation, UserFunction, solve_r_e
+from .base import Foliation, point_on_ray
+from .fourier import FourierFoliation, UserFunction
+from .fourier_orbits import solve_r_e
 from .potential import PotentialFoliation
 
-__all__ = ["FourierFoliation", "PotentialFoliation", "UserFunction", "solve_r_e"]
+__all__ = [
+    "Foliation",
+    "FourierFoliation",
+    "PotentialFoliation",
+    "UserFunction",
+    "point_on_ray",
+    "solve_r_e",
+]

@@ -8,6 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..coordinates import Points
+from .base import Foliation
+from .fourier_orbits import orbits, solve_r_e, tabulate
+from .tables import Orbits
+
 
 class UserFunction(eqx.Module):
     """A user's e_m(r_e, params) with its first two derivatives by automatic differentiation."""
@@ -49,7 +54,7 @@ def _chebyshev_u(m: int, c: Float[Array, "..."]) -> Float[Array, "..."]:
     return current
 
 
-class FourierFoliation(eqx.Module):
+class FourierFoliation(Foliation):
     r"""Orbits as contours of r = r_e [1 + sum_m e_m(r_e) cos(m theta_e)].
 
     With q = pos - pos0, p = vel - vel0, X = p / sqrt(Omega0) and Y = q sqrt(Omega0):
@@ -58,19 +63,27 @@ class FourierFoliation(eqx.Module):
 
     Parameters
     ----------
-    omega0 : scalar, rad/Myr.  pos0 : scalar, kpc.  vel0 : scalar, kpc/Myr
+    frequency : scalar, rad/Myr, of the smallest orbits
+    pos0, vel0 : scalars, kpc and kpc/Myr
     e_funcs : one callable per order, with ``derivative``, ``second_derivative`` and ``jet``
     orders : the orders m >= 1.  convention : "pv" or "vp"
+    end : elliptical radius (kpc Myr^-1/2) where the functions end
 
     Source: Price-Whelan et al. 2025 (arXiv:2401.07903), equations 20-24.
     """
 
-    omega0: Float[Array, ""]
+    frequency: Float[Array, ""]
     pos0: Float[Array, ""]
     vel0: Float[Array, ""]
     e_funcs: tuple
     orders: tuple[int, ...] = eqx.field(static=True)
-    convention: str = eqx.field(static=True, default="pv")
+    convention: str = eqx.field(static=True)
+    end: Float[Array, ""]
+
+    @property
+    def omega0(self) -> Float[Array, ""]:
+        """The frequency of the smallest orbits."""
+        return self.frequency
 
     @property
     def even(self) -> bool:
@@ -78,25 +91,28 @@ class FourierFoliation(eqx.Module):
         return all(m % 2 == 0 for m in self.orders)
 
     @property
+    def one_field(self) -> bool:
+        """Contours of any shape need not be the orbits of a potential."""
+        return False
+
+    @property
+    def clockwise(self) -> bool:
+        """Whether angles are counted from the vel axis, as "pv" does."""
+        return self.convention == "pv"
+
+    @property
+    def reach(self) -> Float[Array, ""]:
+        """The height above the centre up to which the functions have values."""
+        return self.end / jnp.sqrt(self.omega0)
+
+    @property
     def has_force(self) -> bool:
         """Whether contours meet the pos axis at right angles, so that a force law exists."""
         return self.even or self.convention == "vp"
 
-    def scaled(self, pos: Array, vel: Array) -> tuple[Array, Array]:
-        """(X, Y) = (p / sqrt(Omega0), q sqrt(Omega0)), an area-preserving map."""
-        root = jnp.sqrt(self.omega0)
-        return (vel - self.vel0) / root, (pos - self.pos0) * root
-
-    def elliptical(self, pos: Array, vel: Array) -> tuple[Array, Array]:
-        """(r_e, theta_e) of a point, theta_e in [0, 2 pi)."""
-        x, y = self.scaled(pos, vel)
-        first, second = (y, x) if self.convention == "pv" else (x, y)
-        theta = jnp.arctan2(first, second)
-        return jnp.hypot(x, y), jnp.where(theta < 0, theta + 2 * jnp.pi, theta)
-
-    def radius(self, pos: Array, vel: Array) -> Array:
-        """The orbit radius r of a point, without a trigonometric function."""
-        x, y = self.scaled(pos, vel)
+    def radius(self, points: Points) -> Array:
+        """The orbit radius r of points, without a trigonometric function."""
+        x, y = self.scaled(points)
         square = x**2 + y**2
         # The centre itself has no angle; any one serves, since e_m(0) = 0.
         centre = square == 0
@@ -126,13 +142,13 @@ class FourierFoliation(eqx.Module):
             for m, e in zip(self.orders, self.e_funcs, strict=True)
         )
 
-    def point(self, r: Array, theta_e: Array) -> tuple[Array, Array]:
-        """(pos, vel) of the point at angle theta_e on the orbit r: the inverse map."""
-        r_e = solve_r_e(self, r, theta_e)
-        first, second = r_e * jnp.sin(theta_e), r_e * jnp.cos(theta_e)
-        x, y = (second, first) if self.convention == "pv" else (first, second)
-        root = jnp.sqrt(self.omega0)
-        return y / root + self.pos0, x * root + self.vel0
+    def point(self, r: Array, angle: Array) -> Points:
+        """The points at elliptical angles on the orbits r: the inverse map."""
+        return self.at_elliptical(solve_r_e(self, r, angle), angle)
+
+    def orbits(self, points: Points) -> Orbits:
+        """Action, angle, frequency, period and flag of points (see `fourier_orbits`)."""
+        return orbits(self, tabulate(self, self.end), points)
 
     def axis_cosines(self, q: Array) -> list[Array]:
         """cos(m theta_e) on the pos axis, where the sign of q decides the side."""
@@ -192,43 +208,3 @@ class FourierFoliation(eqx.Module):
                 ratio = -c * _chebyshev_u(m - 1, c)
             total = total + m * e(r_e) * ratio
         return total / self.distort_slope(r_e, theta_e)
-
-
-def solve_r_e(foliation: FourierFoliation, r: Array, theta_e: Array, max_steps: int = 100) -> Array:
-    """Elliptical radius of the point at angle theta_e on the orbit r.
-
-    Newton's iteration kept inside a bracket that grows until it holds the root, to a relative
-    1e-13.  NaN where no root is found (the orbit does not reach that direction).
-    """
-    r, theta_e = jnp.broadcast_arrays(jnp.asarray(r, float), jnp.asarray(theta_e, float))
-
-    def excess(u):
-        return foliation.distort(u, theta_e) - r
-
-    def grow(state):
-        hi, steps = state
-        return jnp.where(excess(hi) < 0, 2 * hi, hi), steps + 1
-
-    def must_grow(state):
-        hi, steps = state
-        return jnp.any(excess(hi) < 0) & (steps < 60)
-
-    hi, _ = jax.lax.while_loop(must_grow, grow, (jnp.maximum(1.5 * r, 1e-300), 0))
-
-    def step(state):
-        u, lo, hi, _, n = state
-        f = excess(u)
-        lo, hi = jnp.where(f < 0, u, lo), jnp.where(f < 0, hi, u)
-        new = u - f / foliation.distort_slope(u, theta_e)
-        inside = (new >= lo) & (new <= hi)
-        new = jnp.where(inside, new, 0.5 * (lo + hi))
-        return new, lo, hi, jnp.abs(new - u), n + 1
-
-    def unfinished(state):
-        u, _, _, change, n = state
-        return jnp.any(change > 1e-13 * jnp.abs(u)) & (n < max_steps)
-
-    start = (r, jnp.zeros_like(r), hi, jnp.full_like(r, jnp.inf), 0)
-    u = jax.lax.while_loop(unfinished, step, start)[0]
-    good = jnp.abs(excess(u)) <= 1e-12 * jnp.maximum(r, 1e-300)
-    return jnp.where(good, u, jnp.nan)

@@ -12,12 +12,30 @@ These depend on r (and, for theta, on theta_e) alone: they are tabulated once fo
 parameters, and a star then costs one forward map and a few interpolations.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import FourierFoliation, solve_r_e
+from ..coordinates import Points
+from .base import solve_ray
 from .tables import BEYOND, INSIDE, NOT_FINITE, Orbits, cubic_rows, hermite_rows, interpolate_rows
+
+
+def solve_r_e(foliation: Any, r: Array, theta_e: Array, max_steps: int = 100) -> Array:
+    """Elliptical radius of the point at angle theta_e on the orbit r.
+
+    NaN where no root is found (the orbit does not reach that direction).
+    """
+    r, theta_e = jnp.broadcast_arrays(jnp.asarray(r, float), jnp.asarray(theta_e, float))
+    return solve_ray(
+        lambda u: foliation.distort(u, theta_e) - r,
+        lambda u: foliation.distort_slope(u, theta_e),
+        r,
+        r,
+        max_steps,
+    )
 
 
 class OrbitTable(eqx.Module):
@@ -37,7 +55,7 @@ class OrbitTable(eqx.Module):
         return jnp.linspace(0.0, 1.0, self.omega.shape[0]) * self.r_max
 
 
-def last_radius(foliation: FourierFoliation, r_e_max: Array, n_r: int = 512, n_theta: int = 65):
+def last_radius(foliation: Any, r_e_max: Array, n_r: int = 512, n_theta: int = 65):
     """(r_max, r_e limit): the largest orbit that stays inside `r_e_max` and crosses no other."""
     r_e = jnp.linspace(0.0, 1.0, n_r + 1)[1:, None] * r_e_max
     theta = jnp.linspace(0.0, jnp.pi, n_theta)
@@ -49,9 +67,7 @@ def last_radius(foliation: FourierFoliation, r_e_max: Array, n_r: int = 512, n_t
 
 
 @eqx.filter_jit
-def tabulate(
-    foliation: FourierFoliation, r_e_max: Array, n_r: int = 257, n_theta: int = 256
-) -> OrbitTable:
+def tabulate(foliation: Any, r_e_max: Array, n_r: int = 257, n_theta: int = 256) -> OrbitTable:
     """Tabulate the orbits inside `r_e_max` (kpc^(1/2) (kpc/Myr)^(1/2), the unit of r).
 
     The integral for the angle uses Simpson's rule in each of `n_theta` cells.
@@ -110,16 +126,16 @@ def _canonical(table: OrbitTable, even: bool, row, weights, theta_e: Array) -> A
 
 
 @eqx.filter_jit
-def orbits(foliation: FourierFoliation, table: OrbitTable, pos: Array, vel: Array) -> Orbits:
-    """Action, angle, frequency and period of stars; NaN and a flag where the model ends.
+def orbits(foliation: Any, table: OrbitTable, points: Points) -> Orbits:
+    """Action, angle, frequency and period of points; NaN and a flag where the model ends.
 
     flag: 0 inside, 1 beyond the last orbit of the table, 2 input not finite.
     """
-    r = foliation.radius(pos, vel)
-    _, theta_e = foliation.elliptical(pos, vel)
-    finite = jnp.isfinite(pos) & jnp.isfinite(vel)
+    r = foliation.radius(points)
+    _, theta_e = foliation.elliptical(points)
+    finite = jnp.isfinite(points.pos) & jnp.isfinite(points.vel)
     # A far star may fold back to a small r beyond the last knot: its r_e must be inside, too.
-    reach = solve_r_e_bound(foliation, table, theta_e, pos, vel)
+    reach = _inside_last(foliation, table, points)
     inside = finite & (r <= table.r_max) & reach
     flag = jnp.where(finite, jnp.where(inside, INSIDE, BEYOND), NOT_FINITE)
     x = jnp.where(inside, r / table.r_max, 0.0)
@@ -136,7 +152,7 @@ def orbits(foliation: FourierFoliation, table: OrbitTable, pos: Array, vel: Arra
     return Orbits(action + nan, theta + nan, omega + nan, 2 * jnp.pi / omega + nan, flag)
 
 
-def solve_r_e_bound(foliation, table, theta_e, pos, vel) -> Array:
+def _inside_last(foliation, table: OrbitTable, points: Points) -> Array:
     """Whether a star lies inside the last orbit: r_e at most that orbit's r_e + rounding.
 
     The largest r_e on the last orbit bounds every valid star, because contours inside it are
@@ -144,5 +160,5 @@ def solve_r_e_bound(foliation, table, theta_e, pos, vel) -> Array:
     """
     angles = jnp.linspace(0.0, jnp.pi, 257)
     edge = jnp.max(solve_r_e(foliation, jnp.full_like(angles, table.r_max), angles))
-    x, y = foliation.scaled(pos, vel)
+    x, y = foliation.scaled(points)
     return jnp.hypot(x, y) <= edge * (1 + 1e-12)

@@ -1,6 +1,6 @@
 r"""Actions, angles and frequencies of stars in the potential family.
 
-See `foliation.potential` for the formulae.  On each side of the plane, with phi the phase there
+See `foliation.grid` for the formulae.  On each side of the plane, with phi the phase there
 (0 at the plane, pi / 2 at the turning point), the time since the plane is
 
     t(phi; s) = \int_0^phi g(s sin phi') dphi',     g(w) = w / |dPhi/dq| where sqrt(2 Phi(q)) = w,
@@ -9,16 +9,18 @@ so t Omega_side - phi is tabulated over (s, phi); the canonical angle is Omega t
 the star last moved up through the plane.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..coordinates import Points
 from .density import Side
-from .potential import (
+from .grid import (
     STRETCH,
     HalfTable,
     OrbitGrid,
-    PotentialFoliation,
     evaluate_cells,
     hermite_cells,
     orbit_integrals,
@@ -109,27 +111,29 @@ def _phase_shift(side: Side, s: Array, heights: Array, inverse: Array) -> tuple[
 
 
 @eqx.filter_jit
-def potential_orbits(foliation: PotentialFoliation, pos: Array, vel: Array) -> Orbits:
-    """Action, angle, frequency and period of stars; NaN and a flag beyond the last orbit.
+def potential_orbits(foliation: Any, points: Points) -> Orbits:
+    """Action, angle, frequency and period of points; NaN and a flag beyond the last orbit.
 
-    flag: 0 inside, 1 beyond the last orbit of the grid, 2 input not finite.
+    `foliation` is a `PotentialFoliation`, of which the fine grid is taken.  flag: 0 inside, 1
+    beyond the last orbit of the grid, 2 input not finite.
     """
+    pos, vel, grid = points.pos, points.vel, foliation.fine
     finite = jnp.isfinite(pos) & jnp.isfinite(vel)
-    s = foliation.speed(jnp.where(finite, pos, 0.0), jnp.where(finite, vel, 0.0))
+    s = foliation.speed(Points(jnp.where(finite, pos, 0.0), jnp.where(finite, vel, 0.0)))
     inside = finite & (s <= foliation.last_speed())
     flag = jnp.where(finite, jnp.where(inside, INSIDE, BEYOND), NOT_FINITE)
     q = jnp.where(inside, pos - foliation.pos0, 0.0)
     p = jnp.where(inside, vel - foliation.vel0, 0.0)
     s = jnp.where(inside, s, 0.0)
     w = jnp.sqrt(2 * foliation.potential(q + foliation.pos0))
-    up = SideOrbits.of(foliation.above, foliation.grid)
+    up = SideOrbits.of(foliation.above, grid)
     r, inverse = up.half.radius(s), evaluate_cells(up.half.speed, up.inverse, s)
     if foliation.below is None:
         phase = jnp.arctan2(w, jnp.where(q >= 0, p, -p))
         time = up.time(s, phase, inverse) + jnp.where(q >= 0, 0.0, jnp.pi * inverse)
         action, mean = r**2 / 2, inverse
     else:
-        down = SideOrbits.of(foliation.below, foliation.grid)
+        down = SideOrbits.of(foliation.below, grid)
         low = evaluate_cells(down.half.speed, down.inverse, s)
         above = up.time(s, jnp.arctan2(w, p), inverse)
         below = jnp.pi * inverse + down.time(s, jnp.arctan2(w, -p), low)

@@ -1,7 +1,7 @@
-"""The evidence of a model of a binned map: Laplace's formula, and by weighted draws.
+"""The evidence of a model of data: Laplace's formula, and by weighted draws.
 
-Z is the integral of L(x) pi(x) dx with ln L = -sum [chi^2 / 2 + ln(err sqrt(2 pi))] over pixels,
-chi = (label - model) / err, and the prior pi normalised inside the bounds.
+Z is the integral of L(x) pi(x) dx with the normalised likelihood L, for pixels with normal errors
+ln L = -sum [chi^2 / 2 + ln(err sqrt(2 pi))], and the prior pi normalised inside the bounds.
 """
 
 from typing import NamedTuple
@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..data.pixels import Map, pad, read_map
-from ..parameters import Layout, make_bounds
+from ..likelihoods import Likelihood
 from ..priors.joint import LN_2PI, Prior
 from . import laplace, optimize
-from .objectives import ln_whitened, minus_ln_prior_free, residuals
+from .problem import Problem, Whitened, ln_whitened, minus_ln_prior_free, residuals
 
 MAX_STEPS = 256
 
@@ -45,7 +44,7 @@ class Evidence(NamedTuple):
     note: str
 
 
-def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2000) -> Evidence:
+def weighted_evidence(problem: Problem, params: dict, seed: int = 0, size: int = 2000) -> Evidence:
     r"""The evidence from `size` or more weighted draws about the optimum (see `weigh_normal`).
 
     In the free vector z, with p(z) = L pi |dx/dz|:  Z = 1/n sum_s p(z_s) / N(z_s; z*, C), the
@@ -56,19 +55,18 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
 
     Raises ``ValueError`` where the curvature at `params` is not positive.
     """
-    layout, limits, centre, factor, args = model._preconditioned(bdata, params, bounds)
-    inner = (centre, factor, args)
-    found = laplace.weigh_normal(ln_whitened, inner, layout.size, size, seed)
-    peak, slope, curvature = (np.asarray(a) for a in _expand(inner))
+    layout, whitened = problem.layout, Whitened.of(problem, params)
+    found = laplace.weigh_normal(ln_whitened, whitened, layout.size, size, seed)
+    peak, slope, curvature = (np.asarray(a) for a in _expand(whitened))
     try:
-        ln_volume, volume_error = ln_prior_volume(model, params, bounds)
-        constant, note = _ln_errors(args[-1]) - ln_volume, ""
+        ln_volume, volume_error = ln_prior_volume(problem, params)
+        constant, note = problem.likelihood.ln_constant - ln_volume, ""
     except ValueError as reason:
         constant, volume_error, note = np.nan, 0.0, str(reason)
-    constant += np.linalg.slogdet(factor)[1]
+    constant += np.linalg.slogdet(whitened.factor)[1]
     laplace_integral = peak + 0.5 * slope @ slope + 0.5 * layout.size * LN_2PI
     return Evidence(
-        draws=np.asarray(_constrain(limits, centre + jnp.asarray(found.draws) @ factor.T)),
+        draws=whitened.draws(found.draws),
         ln_ratio=found.ln_ratio,
         ln_weights=found.ln_weights,
         pareto_k=found.pareto_k,
@@ -80,7 +78,7 @@ def weighted_evidence(model, bdata, params, bounds, seed: int = 0, size: int = 2
     )
 
 
-def quick_evidence(model, bdata, params, bounds) -> float:
+def quick_evidence(model, likelihood: Likelihood, params, bounds) -> float:
     """ln Z by Laplace's formula with the curvature J^T J of the least-squares fit from `params`.
 
     It needs no program besides the fit's own.  -inf where the fit does not converge.  Raises
@@ -91,54 +89,29 @@ def quick_evidence(model, bdata, params, bounds) -> float:
             'knots="auto" needs priors that are normal or uniform, but some of '
             f"{', '.join(model.given) or 'the regularisation'} are not."
         )
-    layout = Layout.of(params)
-    limits = make_bounds(layout, params, bounds, model.given)
-    data = pad(read_map(bdata))
-    start, args = limits.free(layout.flatten(params)), (model, limits, layout, data)
-    fit = optimize.fit_squares(residuals, start, args, MAX_STEPS)
+    problem = Problem.of(model, likelihood, params, bounds)
+    fit = optimize.fit_squares(residuals, problem.free(params), problem, MAX_STEPS)
     sign, ln_det = np.linalg.slogdet(np.asarray(fit.normal))
     if not fit.finished or not np.isfinite(fit.value) or sign <= 0:
         return -np.inf
-    peak = -float(fit.value) + float(limits.ln_jacobian(fit.z)) + _ln_errors(data)
-    ln_volume, _ = ln_prior_volume(model, params, bounds)
-    return peak + 0.5 * layout.size * LN_2PI - 0.5 * ln_det - ln_volume
+    peak = -float(fit.value) + float(problem.bounds.ln_jacobian(fit.z))
+    peak += problem.likelihood.ln_constant
+    ln_volume, _ = ln_prior_volume(problem, params)
+    return peak + 0.5 * problem.layout.size * LN_2PI - 0.5 * ln_det - ln_volume
 
 
-def ln_prior_volume(model, params: dict, bounds) -> tuple[float, float]:
-    """ln of the integral over the bounds of what the objectives call the prior, and its sd."""
-    params = model.floats(params)
-    layout = Layout.of(params)
-    limits = make_bounds(layout, params, bounds, model.given)
-    return Prior.of(model, params, layout, limits).ln_normalisation()
-
-
-def _ln_errors(data: Map) -> float:
-    """-sum ln(err sqrt(2 pi)) over pixels of finite error, those that fill up a map left out."""
-    err = np.asarray(data.label_err)
-    return float(-np.sum(np.log(err[np.isfinite(err)])) - 0.5 * np.isfinite(err).sum() * LN_2PI)
+def ln_prior_volume(problem: Problem, params: dict) -> tuple[float, float]:
+    """ln of the integral over the bounds of what `minus_ln_prior_free` calls the prior, its sd."""
+    params = problem.model.floats(params)
+    prior = Prior.of(problem.model, params, problem.layout, problem.bounds)
+    return prior.ln_normalisation()
 
 
 @eqx.filter_jit
-def _expand(inner) -> tuple[Array, Array, Array]:
+def _expand(whitened: Whitened) -> tuple[Array, Array, Array]:
     """ln posterior of the whitened vector and its slope at 0, and the ln prior's curvature."""
-    centre, factor, args = inner
-    value, slope = jax.value_and_grad(ln_whitened)(jnp.zeros(centre.size), inner)
-    curvature = jax.hessian(lambda w: minus_ln_prior_free(centre + factor @ w, args))
-    return value, slope, curvature(jnp.zeros(centre.size))
-
-
-@eqx.filter_jit
-def _constrain(bounds, z: Array) -> Array:
-    return jax.vmap(bounds.constrain)(z)
-
-
-@eqx.filter_jit
-def ln_pixel_likelihoods(model, layout: Layout, data: Map, draws: Array) -> Array:
-    """Normalised ln likelihood of each pixel for each parameter vector, shape (n, pixels)."""
-    constant = jnp.log(data.label_err) + 0.5 * LN_2PI
-
-    def one(x):
-        fit = model.label_at(data.pos, data.vel, layout.unflatten(x))
-        return -0.5 * ((data.label - fit) / data.label_err) ** 2 - constant
-
-    return jax.lax.map(one, draws, batch_size=16)
+    centre, factor, problem = whitened.centre, whitened.factor, whitened.problem
+    zero = jnp.zeros(centre.size)
+    value, slope = jax.value_and_grad(ln_whitened)(zero, whitened)
+    curvature = jax.hessian(lambda w: minus_ln_prior_free(centre + factor @ w, problem))
+    return value, slope, curvature(zero)

@@ -1,6 +1,7 @@
 """The search for the numbers of knots and the smoothness that the data ask for."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ SMOOTHNESS = (0.5, 2.0)
 LEAST_GAIN = 0.5
 
 
-def choose_knots(make: Callable, sizes: dict, bdata: dict, knots: str) -> tuple:
+def choose_knots(make: Callable, sizes: dict, likelihood: Any, knots: str) -> tuple:
     """(model, bounds, start) of the largest ln evidence, by ascent along each number in turn.
 
     ``make(**sizes)`` returns such a triple; `sizes` holds the numbers of knots to begin with, and
@@ -28,7 +29,7 @@ def choose_knots(make: Callable, sizes: dict, bdata: dict, knots: str) -> tuple:
 
     def judge(made):
         model, bounds, start = made
-        return quick_evidence(model, bdata, start, bounds), made
+        return quick_evidence(model, likelihood, start, bounds), made
 
     best = judge(make(**sizes))
     for name, given in list(sizes.items()):

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from ..data.pixels import Map, pad
-from ..parameters import Bounds, Layout, make_bounds
-from .objectives import residuals
+from ..parameters import Bounds, Layout
+from .problem import Problem, residuals
 
 # A fit whose chi^2 a further step lowers by more than this is not at its optimum.
 STATIONARY = 0.1
@@ -61,19 +60,21 @@ class Linear(NamedTuple):
         return max(1.0, float(self.chi @ self.chi / dof)) if dof > 0 else 1.0
 
 
-def linearise(model, params: dict, bounds: dict | tuple | None, data: Map) -> Linear:
-    """The posterior of `data` about its optimum `params`.
+def linearise(problem: Problem, params: dict) -> Linear:
+    """The posterior of a problem about its optimum `params`.
 
-    Raises ``ValueError`` away from an optimum and where it is not curved in every direction.
+    Raises ``ValueError`` away from an optimum, where it is not curved in every direction, and for
+    a likelihood that is no sum of squares.
     """
-    params = model.floats(params)
-    layout = Layout.of(params)
-    limits = make_bounds(layout, params, bounds, model.given)
-    args = (model, limits, layout, pad(data))
-    free = limits.free(layout.flatten(params))
-    values, slopes, gradient, extra = map(np.asarray, _expand(free, args))
+    if not problem.likelihood.least_squares:
+        raise ValueError(
+            "the likelihood of fit must be a sum of squares to be expanded, but "
+            f"{type(problem.likelihood).__name__} is none."
+        )
+    free = problem.free(problem.model.floats(params))
+    values, slopes, gradient, extra = map(np.asarray, _expand(free, problem))
     # A parameter at its limit does not follow the data: it is held there.
-    inner = ~np.asarray(limits.inside(free, AT_LIMIT)[1])
+    inner = ~np.asarray(problem.bounds.inside(free, AT_LIMIT)[1])
     slopes, gradient, extra = slopes[:, inner], gradient[inner], extra[np.ix_(inner, inner)]
     # Squares are taken to first order in their residuals, as in the fit: that part is >= 0.
     normal = slopes.T @ slopes + extra
@@ -90,19 +91,19 @@ def linearise(model, params: dict, bounds: dict | tuple | None, data: Map) -> Li
         raise ValueError(
             f"fit must be at its optimum, but a step would lower its chi^2 by {step @ step:.2g}."
         )
-    J = -slopes[: data.pos.size]
-    chi = values[: data.pos.size]
-    return Linear(chi, J, root, J @ root, step, free, inner, layout, limits)
+    weighty = problem.likelihood.weighty
+    J = -slopes[: weighty.size][weighty]
+    chi = values[: weighty.size][weighty]
+    return Linear(chi, J, root, J @ root, step, free, inner, problem.layout, problem.bounds)
 
 
 @eqx.filter_jit
-def _expand(z: Array, args) -> tuple[Array, Array, Array, Array]:
+def _expand(z: Array, problem: Problem) -> tuple[Array, Array, Array, Array]:
     """Residuals, their derivatives, the objective's gradient and the penalty's curvature at z."""
-    model, bounds, layout, _ = args
 
     def penalty(y):
-        return model.penalty(layout.unflatten(bounds.constrain(y)))
+        return problem.model.penalty(problem.params(y))
 
-    values, push = jax.linearize(lambda y: residuals(y, args), z)
+    values, push = jax.linearize(lambda y: residuals(y, problem), z)
     slopes = jax.vmap(push, out_axes=-1)(jnp.eye(z.size))
     return values, slopes, slopes.T @ values + jax.grad(penalty)(z), jax.hessian(penalty)(z)

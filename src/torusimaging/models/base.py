@@ -1,34 +1,264 @@
-"""The verbs that every model of the vertical phase plane shares."""
+"""What every model of the vertical phase plane is, and the verbs that all of them have."""
 
 import abc
 
 import astropy.units as u
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
 from jaxtyping import Array
 
-from ..data.pixels import VELOCITY, require_x64
-from ..foliation.density import G
+from ..arguments import shown
+from ..coordinates import Points
+from ..data.pixels import VELOCITY, check_names, require_x64
+from ..foliation import Foliation, field
 from ..foliation.tables import BEYOND, NOT_FINITE, OUTWARD, Orbits
-from ..units import internal
-from .inference import Inference
-from .posterior import evaluate_label
+from ..inference.problem import Problem, evaluate, evaluate_label, minus_ln_posterior
+from ..labels import Label
+from ..likelihoods import GaussianPixels, Likelihood, PoissonPixels
+from ..parameters import Bounds, Layout, check_structure, make_bounds, unpack_bounds
+from ..priors import joint, named
+from ..priors.slopes import student_residuals
+from ..splines import plain_radii
+from ..units import internal, plain_parameter
+from . import verbs
 
-ACCELERATION = u.kpc / u.Myr**2
+SCALARS = ("pos0", "vel0", "ln_Omega0")
 
 
-class OrbitModel(Inference):
-    """A map of a label over the (pos, vel) plane whose contours are orbits (abstract)."""
+class OrbitModel(eqx.Module):
+    """A map of a label over the (pos, vel) plane whose contours are orbits (abstract).
+
+    Parameters make a foliation, and a label on its orbits; both have priors.
+
+    `given` holds the user's own priors by the name of what they are for (see `with_priors`).
+    """
+
+    given: eqx.AbstractVar[dict[str, named.Distribution]]
+
+    def __repr__(self) -> str:
+        own = f"priors of {', '.join(self.given)}" if self.given else "default priors"
+        return f"{type(self).__name__}({own})"
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> Label:
+        """The label as a function of the orbit."""
 
     @abc.abstractmethod
+    def foliation(self, params: dict) -> Foliation:
+        """The orbits for a set of parameters."""
+
+    def label_of_radius(self, r: Array, params: dict) -> Array:
+        """The label on the orbit of radius r."""
+        return self.label.value(r, params["label_params"])
+
+    @abc.abstractmethod
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Factors of the default prior, each a normal distribution of the parameters it names.
+
+        As residuals, whose squares, halved, are minus the ln of the factor.  One may depend on
+        parameters of others.  Those of `dofs` are multivariate Student's t.
+        """
+
+    @property
+    def dofs(self) -> dict[str, Array]:
+        """Degrees of freedom of the factors whose residuals have a common unknown sd, if any."""
+        return {}
+
+    @abc.abstractmethod
+    def template(self) -> dict | None:
+        """Parameters of the right shape; None where the model cannot know it."""
+
+    def constraints(self, params: dict) -> Array:
+        """Residuals that are zero where the parameters make a possible model; none here."""
+        return jnp.zeros(0)
+
+    def is_possible(self, params: dict) -> Array:
+        """Whether parameters have any probability, where a model knows more than its prior says."""
+        return jnp.ones((), bool)
+
+    def regularization(self, params: dict) -> Array:
+        """A user's own term of minus the ln prior; nothing here."""
+        return jnp.zeros(())
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the prior is a sum of squares between limits, as Levenberg-Marquardt needs."""
+        return all(map(named.is_square, self.given.values()))
+
+    def prior_residuals(self, params: dict) -> Array:
+        """Terms whose squares, halved, are minus the ln prior but for `penalty`.
+
+        A given prior takes the place of the default factors that it covers, and multiplies one
+        of which it names an entry.
+        """
+        terms = [
+            factor if dof is None else student_residuals(factor, dof)
+            for factor, dof in self.linear_factors(params)
+        ]
+        return jnp.concatenate([*terms, self.constraints(params)])
+
+    def linear_factors(self, params: dict) -> list[tuple[Array, Array | None]]:
+        """Linear residuals of each factor of the prior, and its degrees of freedom if it is a t."""
+        places = [named.Place.of(name) for name in self.given]
+        factors = [
+            (factor, self.dofs.get(name))
+            for name, factor in self.prior_factors(params).items()
+            if not any(p.covers(named.Place.of(name)) for p in places)
+        ]
+        return factors + [
+            (named.normal_residuals(given, named.entry(params, name)), None)
+            for name, given in self.given.items()
+            if named.is_normal(given)
+        ]
+
+    def penalty(self, params: dict) -> Array:
+        """The terms of minus the ln prior that are no sums of squares."""
+        total = self.regularization(params)
+        for name, given in self.given.items():
+            if not named.is_square(given):
+                total -= named.ln_density(given, named.entry(params, name))
+        return total
+
+    @property
+    def priors(self) -> dict[str, named.Distribution]:
+        """The distributions whose product is the prior, by the name of their parameter.
+
+        Default ones as numpyro normals, each marginalised over the others.  Parameters that are
+        missing are uniform between their bounds; `constraints` come on top, and so does the
+        published regularisation, which is no distribution.
+        """
+        require_x64(self)
+        return joint.marginals(self)
+
+    def with_priors(self, priors: dict[str, named.Distribution]) -> "OrbitModel":
+        """The model with further priors, numpyro distributions by the name of their parameter.
+
+        Names are those of `priors`, of any other part of the parameters (``pos0``,
+        ``density_params.ln_rho``) or of one entry (``density_params.ln_rho[0]``).  A prior takes
+        the place of the default one that it covers; a prior for a single entry multiplies it.
+        Raises ``ValueError`` for anything but distributions.
+        """
+        require_x64(self)
+        new = self.given | named.as_arrays(priors)
+        return eqx.tree_at(lambda model: model.given, self, new, is_leaf=lambda x: x is self.given)
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that make no model; all do here."""
+        return None
+
+    def floats(self, params: dict, label: bool = True) -> dict:
+        """A copy of the caller's parameters as float arrays; the caller's are never touched.
+
+        Quantities are taken for pos0 and vel0, and ``label_params`` may be missing where no
+        `label` is asked for.  Raises ``ValueError`` for a part that is missing,
+        unknown, of the wrong shape or not finite, and for parameters that make no model;
+        ``RuntimeError`` where JAX or the model is not in double precision.
+        """
+        require_x64(self)
+        if not isinstance(params, dict):
+            raise ValueError(f"params must be a dictionary, but {type(params).__name__} was given.")
+        parts = tuple(dict.fromkeys((*self.parts, *(("label_params",) if label else ()))))
+        if missing := [name for name in parts if name not in params]:
+            raise ValueError(
+                f"params must have {', '.join(parts)}, but {', '.join(missing)} is missing."
+            )
+        for name in parts:
+            if name.endswith("_params") and not isinstance(params[name], dict):
+                raise ValueError(
+                    f"{name} of params must be a dictionary, but {shown(params[name])} was given."
+                )
+        for name in SCALARS:
+            if isinstance(params.get(name), dict):
+                raise ValueError(f"{name} in params must be one number, but is a dictionary.")
+        check_structure(params, self.template(), parts)
+        out = jax.tree_util.tree_map_with_path(
+            lambda path, x: jnp.asarray(plain_parameter(x, ".".join(str(k.key) for k in path))),
+            params,
+            is_leaf=lambda x: not isinstance(x, dict),
+        )
+        for name, x in named.leaves_of(out).items():
+            if name in SCALARS and x.ndim:
+                raise ValueError(f"{name} in params must be one number, but has shape {x.shape}.")
+            if not np.all(np.isfinite(x)):
+                raise ValueError(f"params must be finite, but {name} is {np.asarray(x)}.")
+        self.check(out)
+        return out
+
+    def label_at(self, points: Points, params: dict) -> Array:
+        """The label at plain points; their shape."""
+        return self.label_of_radius(self.foliation(params).radius(points), params)
+
+    def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
+        """Normalised ln likelihood of pixel means with normal errors.
+
+        `means` are ``pos_mean`` and ``vel_mean``, the stars' mean places, if they are known; what
+        else a map holds is taken, but not used.
+        """
+        check_names(means, "ln_gaussian_likelihood")
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        return self._ln_likelihood(GaussianPixels.read(data | means), params)
+
+    def ln_poisson_likelihood(self, params: dict, pos, vel, counts) -> float:
+        """Normalised ln likelihood of pixel counts, whose ln rate is the model's label."""
+        data = {"pos": pos, "vel": vel, "counts": counts}
+        return self._ln_likelihood(PoissonPixels.read(data), params)
+
+    def _ln_likelihood(self, likelihood: Likelihood, params: dict) -> float:
+        prediction = evaluate_label(self, self.floats(params), likelihood.points)
+        return float(likelihood.ln(prediction))
+
+    def objective_gaussian(self, params: dict, pos, vel, label, label_err, **means) -> float:
+        """Minus the ln posterior up to a constant: half chi^2 plus the prior's terms."""
+        check_names(means, "objective_gaussian")
+        data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
+        return self._objective(GaussianPixels.read(data | means), params)
+
+    def objective_poisson(self, params: dict, pos, vel, counts) -> float:
+        """Minus the ln posterior of counts up to a constant."""
+        data = {"pos": pos, "vel": vel, "counts": counts}
+        return self._objective(PoissonPixels.read(data), params)
+
+    def _objective(self, likelihood: Likelihood, params: dict) -> float:
+        params = self.floats(params)
+        problem = Problem.unlimited(self, likelihood, params)
+        return float(evaluate(minus_ln_posterior, problem.layout.flatten(params), problem))
+
+    def unlimited(self, params: dict) -> tuple[Layout, Bounds]:
+        """The layout and bounds with which the free vector is that of the parameters themselves.
+
+        Raises ``ValueError`` for parameters without probability in the given priors.
+        """
+        named.check_priors(self.given, params)
+        layout = Layout.of(params)
+        return layout, make_bounds(layout, params, None)
+
     def reach(self, params: dict) -> Array:
         """The height (kpc) above the plane's centre up to which the model has values."""
+        return self.foliation(params).reach
 
-    @abc.abstractmethod
-    def orbits(self, params: dict, pos: Array, vel: Array) -> Orbits:
-        """Action-angle variables at plain positions and velocities, shape (n,)."""
+    @property
+    def has_dark_matter(self) -> bool:
+        """Whether the density has a part that counts as dark matter."""
+        return False
+
+    @property
+    def shape_sd(self) -> float:
+        """sd of the largest ln ratio of densities at two heights in the prior (`DensityForm`)."""
+        return np.inf
+
+    @property
+    def knots(self) -> dict[str, Array]:
+        """Knots of the functions that shape the orbits, by the function's name; none here."""
+        return {}
 
     @property
     def form(self) -> str:
@@ -41,20 +271,25 @@ class OrbitModel(Inference):
 
     def get_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
         """The model's label at (pos, vel), quantities of one shape; an array of that shape."""
-        p, v = _plane(pos, vel)
-        return np.asarray(evaluate_label(self, self.floats(params), p, v))
+        return np.asarray(evaluate_label(self, self.floats(params), _points(pos, vel)))
+
+    def eval_label(self, r: Array, params: dict) -> np.ndarray:
+        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
+        require_x64(self)
+        radii = jnp.asarray(plain_radii(r, "r"))
+        return np.asarray(self.label_of_radius(radii, self.floats(params)))
 
     def compute_elliptical(
         self, pos: u.Quantity, vel: u.Quantity, params: dict
     ) -> tuple[u.Quantity, u.Quantity]:
         """Elliptical radius (kpc Myr^-1/2) and angle (rad, in [0, 2 pi)) of points."""
-        p, v = _plane(pos, vel)
-        r_e, theta = self.foliation(self.floats(params, label=False)).elliptical(p, v)
+        points = _points(pos, vel)
+        r_e, theta = self.foliation(self.floats(params, label=False)).elliptical(points)
         return np.asarray(r_e) * u.kpc / u.Myr**0.5, np.asarray(theta) * u.rad
 
     def get_acceleration(self, pos: u.Quantity, params: dict) -> u.Quantity:
         """The acceleration at `pos` (length), in kpc/Myr^2; NaN beyond the model's last knot."""
-        return self._axis(pos, params)[0] * ACCELERATION
+        return self._axis(pos, params)[0] * field.ACCELERATION
 
     def get_acceleration_deriv(self, pos: u.Quantity, params: dict) -> u.Quantity:
         """The derivative da/dpos at `pos`, in 1/Myr^2; NaN beyond the model's last knot."""
@@ -62,7 +297,7 @@ class OrbitModel(Inference):
 
     def get_density(self, pos: u.Quantity, params: dict) -> u.Quantity:
         """Mass density -(da/dpos) / (4 pi G), in Msun/kpc^3, by the 1-D Poisson equation."""
-        return -self._axis(pos, params)[1] / (4 * np.pi * G) * u.Msun / u.kpc**3
+        return field.density_of(self._axis(pos, params)[1]) * field.DENSITY
 
     def get_surface_density(self, height: u.Quantity, params: dict) -> u.Quantity:
         """Mass within +-height of the plane's centre, in Msun/kpc^2.
@@ -70,9 +305,8 @@ class OrbitModel(Inference):
         [a(-height) - a(height)] / (4 pi G), which is |a| / (2 pi G) for a symmetric field.
         Raises ``ValueError`` for a negative height.
         """
-        centre, h = self.floats(params, label=False)["pos0"], heights_of(height)
-        above, below = (self._axis(u.Quantity(centre + x, u.kpc), params)[0] for x in (h, -h))
-        return (below - above) / (4 * np.pi * G) * u.Msun / u.kpc**2
+        params, h = self.floats(params, label=False), jnp.asarray(heights_of(height))
+        return np.asarray(_surface_density(self, params, h)) * field.SURFACE_DENSITY
 
     def _axis(self, pos: u.Quantity, params: dict) -> tuple[np.ndarray, np.ndarray]:
         p = jnp.asarray(internal(pos, u.kpc, "pos"))
@@ -89,7 +323,8 @@ class OrbitModel(Inference):
         ``meta["n_not_finite"]`` and ``meta["n_outward"]`` count those of 1, 2 and 3.
         """
         require_x64()
-        p, v = (jnp.atleast_1d(x) for x in _plane(pos, vel))
+        points = _points(pos, vel)
+        p, v = jnp.atleast_1d(points.pos), jnp.atleast_1d(points.vel)
         params = self.floats(params, label=False)
         shape = p.shape
         # Numbers of stars are rounded up to an eighth of a power of two: few programs serve all.
@@ -97,7 +332,7 @@ class OrbitModel(Inference):
         step = 2 ** (int(np.log2(size)) - 3)
         extra = -size % step + size - p.size
         stars = [jnp.pad(jnp.ravel(x), (0, extra), mode="edge") for x in (p, v)] if p.size else None
-        out = _orbits(self, params, *stars) if stars else [np.zeros(0)] * 5
+        out = _orbits(self, params, Points(*stars)) if stars else [np.zeros(0)] * 5
         columns = [np.asarray(x)[: p.size].reshape(shape) for x in out]
         table = QTable()
         names = ("J", "theta", "Omega", "T")
@@ -110,6 +345,15 @@ class OrbitModel(Inference):
         table.meta["n_outward"] = int(np.sum(columns[-1] == OUTWARD))
         return table
 
+    optimize = verbs.optimize
+    mcmc_run_label = verbs.mcmc_run_label
+    laplace_run_label = verbs.laplace_run_label
+    draw_prior = verbs.draw_prior
+    get_crlb = verbs.get_crlb
+    get_crlb_uncertainties = verbs.get_crlb_uncertainties
+    get_crlb_error_samples = verbs.get_crlb_error_samples
+    unpack_bounds = staticmethod(unpack_bounds)
+
 
 def heights_of(height: u.Quantity) -> np.ndarray:
     """Heights of a layer above its middle in kpc.  Raises ``ValueError`` for negative ones."""
@@ -120,19 +364,21 @@ def heights_of(height: u.Quantity) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _orbits(model, params, pos, vel):
-    return model.orbits(params, pos, vel)
+def _orbits(model, params: dict, points: Points) -> Orbits:
+    return model.foliation(params).orbits(points)
 
 
 @eqx.filter_jit
-def _axis(model, params, pos):
-    foliation = model.foliation(params)
-    inside = jnp.abs(pos - foliation.pos0) <= model.reach(params)
-    nan = jnp.where(inside, 0.0, jnp.nan)
-    return foliation.acceleration(pos) + nan, foliation.acceleration_slope(pos) + nan
+def _axis(model, params: dict, pos: Array) -> tuple[Array, Array]:
+    return field.axis(model.foliation(params), pos)
 
 
-def _plane(pos: u.Quantity, vel: u.Quantity) -> tuple[Array, Array]:
+@eqx.filter_jit
+def _surface_density(model, params: dict, height: Array) -> Array:
+    return field.surface_density(model.foliation(params), height)
+
+
+def _points(pos: u.Quantity, vel: u.Quantity) -> Points:
     p, v = internal(pos, u.kpc, "pos"), internal(vel, VELOCITY, "vel")
     if p.shape != v.shape:
         try:
@@ -141,4 +387,4 @@ def _plane(pos: u.Quantity, vel: u.Quantity) -> tuple[Array, Array]:
             raise ValueError(
                 f"pos and vel must have equal shapes, but {p.shape} and {v.shape} were given."
             ) from None
-    return jnp.asarray(p), jnp.asarray(v)
+    return Points(jnp.asarray(p), jnp.asarray(v))

@@ -13,12 +13,11 @@ from jaxtyping import Array, Float
 from ..arguments import dictionary, positive, shown, truth
 from ..data.pixels import require_x64
 from ..foliation.density import FOUR_PI_G, FunctionSide, LinearSide, Side
-from ..foliation.potential import COARSE, OrbitGrid
+from ..foliation.grid import COARSE, OrbitGrid
 from ..splines import radial_knots
 from ..units import plain_parameter
 from .functions import values_of
 
-DENSITY = u.Msun / u.kpc**3
 # The default prior's shape: most mass in a layer of this fraction of the data's height, and a
 # background of this fraction of the midplane's density.
 REFERENCE_HEIGHT, REFERENCE_BACKGROUND = 0.25, 0.12
@@ -64,6 +63,20 @@ class DensityForm(eqx.Module):
     def two_sided(self) -> bool:
         """Whether the densities above and below the plane may differ."""
         return self.sides(self.start())[1] is not None
+
+    @property
+    def places(self) -> Array:
+        """Heights of the form's knots (kpc); none for one that has none."""
+        return jnp.zeros(0)
+
+    @property
+    def has_dark_matter(self) -> bool:
+        """Whether a part of it counts as dark matter."""
+        return False
+
+    def check(self, params: dict) -> None:
+        """Raise a ``ValueError`` for parameters that make no density; here all do."""
+        return None
 
     def smoothed(self, factor: float) -> "DensityForm":
         """The form with the sd that keeps it smooth times `factor`; here there is none."""
@@ -223,6 +236,11 @@ class FreeDensity(DensityForm):
             leaf, " above the plane" if self.asymmetric and knot else ""
         )
         return f"the density{side} at |z| = {float(self.knots[knot]):.2f} kpc"
+
+    @property
+    def places(self) -> Array:
+        """The knots."""
+        return self.knots
 
     def grid(self, top: float, n: int = COARSE) -> OrbitGrid:
         """`n` orbits up to the height `top` (kpc), with rules split at the knots."""

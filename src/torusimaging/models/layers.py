@@ -12,8 +12,9 @@ from jaxtyping import Array
 from ..arguments import choice, positive, shown, truth
 from ..data.pixels import require_x64
 from ..foliation.density import KINDS, LayeredSide, Side
+from ..foliation.field import DENSITY
 from ..units import internal
-from .densities import DENSITY, DensityForm, of_sides
+from .densities import DensityForm, of_sides
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,14 @@ class LayeredDensity(DensityForm):
         ]
         return cls(**(settings | {"layers": layers}))
 
+    @property
+    def has_dark_matter(self) -> bool:
+        """Whether a layer counts as dark matter."""
+        return any(layer.dark for layer in self.layers)
+
     def dark_sides(self, params: dict) -> tuple[Side, Side] | None:
         """The layers that count as dark matter, above and below the plane."""
-        if not any(layer.dark for layer in self.layers):
+        if not self.has_dark_matter:
             return None
         above, below = (self._side(params, key, dark_only=True) for key in ("ln_h", "ln_h_below"))
         return above, below

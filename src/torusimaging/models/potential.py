@@ -20,20 +20,23 @@ from ..arguments import (
     sign,
     truth,
 )
+from ..coordinates import Points
 from ..data.gradient import check_gradient, check_pixels
 from ..data.pixels import kind_of, read_map, require_x64
 from ..foliation.density import FOUR_PI_G, Side, potential_matrix
-from ..foliation.potential import FINE, OrbitGrid, PotentialFoliation
-from ..foliation.potential_orbits import potential_orbits
-from ..foliation.tables import INSIDE, OUTWARD, Orbits
+from ..foliation.field import DENSITY, SURFACE_DENSITY
+from ..foliation.grid import FINE, OrbitGrid
+from ..foliation.potential import PotentialFoliation
 from ..inference.knots import choose_knots
-from ..parameters import Layout, slope_residuals, start_inside
-from ..priors.named import as_arrays, from_numbers, to_numbers
-from ..splines import QuadraticSpline, plain_radii, radial_knots
+from ..labels import SplineLabel
+from ..likelihoods import GaussianPixels
+from ..parameters import Layout, start_inside
+from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
+from ..splines import radial_knots
 from ..units import check_units, internal
 from . import start as initial
 from .base import OrbitModel, heights_of
-from .densities import DENSITY, STEEPEST, DensityForm, FreeDensity, UserDensity, reference_density
+from .densities import STEEPEST, DensityForm, FreeDensity, UserDensity, reference_density
 from .layers import Layer, LayeredDensity, solar_layers
 from .smooth import LEAST_KNOTS, SmoothDensity, smooth_knots
 
@@ -73,15 +76,12 @@ class TorusImaging1DPotential(OrbitModel):
     height, top or sd.
     """
 
-    label_knots: Float[Array, " k"]
+    on_orbits: SplineLabel
     density: DensityForm
     grid: OrbitGrid
     fine: OrbitGrid
     height: Float[Array, ""]
-    label_reference: Float[Array, ""]
-    label_sigmas: Float[Array, " 2"]
-    label_sign: int = eqx.field(static=True)
-    label_monotone: bool = eqx.field(static=True)
+    given: dict[str, Distribution]
 
     def __init__(
         self,
@@ -112,15 +112,18 @@ class TorusImaging1DPotential(OrbitModel):
         reference = real_number(
             label_reference, "label_reference", "finite", lambda x: abs(x) <= STEEPEST
         )
-        self.label_knots = jnp.asarray(knots, float)
+        widths = [positive(x, name) for name, x in sigmas.items()]
+        self.on_orbits = SplineLabel(
+            jnp.asarray(knots, float),
+            jnp.asarray(reference, float),
+            jnp.asarray(widths, float),
+            sign(label_sign, "label_sign"),
+            truth(label_monotone, "label_monotone"),
+        )
         self.density = density
         self.grid = density.grid(top)
         self.fine = density.grid(top, FINE)
         self.height = jnp.asarray(height, float)
-        self.label_reference = jnp.asarray(reference, float)
-        self.label_sigmas = jnp.asarray([positive(x, name) for name, x in sigmas.items()], float)
-        self.label_sign = sign(label_sign, "label_sign")
-        self.label_monotone = truth(label_monotone, "label_monotone")
         self.given = as_arrays(priors)
 
     @classmethod
@@ -190,7 +193,7 @@ class TorusImaging1DPotential(OrbitModel):
                 sizes["density_knots"] = density_knots
             elif _has_knots(density):
                 make = partial(make, density_knots=density_knots)
-            return choose_knots(make, sizes, binned_data, knots)
+            return choose_knots(make, sizes, GaussianPixels.read(binned_data), knots)
         guess = initial.guess(binned_data)
         data = read_map(binned_data, kind_of(binned_data))
         pos, vel = np.asarray(data.pos)[guess.pixels], np.asarray(data.vel)[guess.pixels]
@@ -218,24 +221,23 @@ class TorusImaging1DPotential(OrbitModel):
         shape = initial.make_knots(label_knots, 1.0, label_knots_spacing_power, "label_knots")
         check_pixels(guess.pixels.size, Layout.of(start).size + len(shape))
         check_gradient(binned_data)
-        places = jnp.asarray(pos), jnp.asarray(vel)
-        pull, r_max = map(float, _look(form, form.grid(top), start, jnp.asarray(reach), *places))
+        points = Points(jnp.asarray(pos), jnp.asarray(vel))
+        pull, r_max = map(float, _look(form, form.grid(top), start, jnp.asarray(reach), points))
         _check_mass(pull, omega0**2 * reach)
         radii = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
         reference = float(np.log(guess.label_range / r_max))
         options = {"label_sign": guess.label_sign, "label_reference": reference} | options
         model = cls(radii, form, reach, top, **options)
-        slopes = np.full(len(radii) - 1, reference if model.label_monotone else 1.0)
-        start["label_params"] = {"label_vals": np.r_[guess.label0, slopes]}
+        start["label_params"] = model.label.start(guess.label0)
         return model, *start_inside(model.given, _bounds(start, guess), start)
 
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
         """The model with the sds that keep its label and density smooth times `factor`."""
         factor = positive(factor, "factor")
         return eqx.tree_at(
-            lambda m: (m.label_sigmas, m.density),
+            lambda m: (m.on_orbits.sigmas, m.density),
             self,
-            (self.label_sigmas * jnp.array([1.0, factor]), self.density.smoothed(factor)),
+            (self.label.sigmas * jnp.array([1.0, factor]), self.density.smoothed(factor)),
         )
 
     def settings(self) -> dict:
@@ -244,15 +246,15 @@ class TorusImaging1DPotential(OrbitModel):
         Raises ``ValueError`` for a user's own density, which is code.
         """
         return {
-            "label_knots": np.asarray(self.label_knots).tolist(),
+            "label_knots": np.asarray(self.label.knots).tolist(),
             "density": self.density.settings(),
             "height": float(self.height),
             "top": float(self.grid.top),
-            "label_sign": self.label_sign,
-            "label_monotone": self.label_monotone,
-            "label_reference": float(self.label_reference),
-            "label_l2_sigma": float(self.label_sigmas[0]),
-            "label_smooth_sigma": float(self.label_sigmas[1]),
+            "label_sign": self.label.sign,
+            "label_monotone": self.label.monotone,
+            "label_reference": float(self.label.reference),
+            "label_l2_sigma": float(self.label.sigmas[0]),
+            "label_smooth_sigma": float(self.label.sigmas[1]),
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
         }
 
@@ -270,8 +272,13 @@ class TorusImaging1DPotential(OrbitModel):
         return ("pos0", "vel0", "density_params", "label_params")
 
     @property
+    def label_knots(self) -> Array:
+        """The label's knots in r (kpc Myr^-1/2)."""
+        return self.label.knots
+
+    @property
     def _label_knots(self) -> np.ndarray:
-        return np.asarray(self.label_knots)
+        return np.asarray(self.label.knots)
 
     def is_possible(self, params: dict) -> Array:
         """Whether the density is nowhere negative."""
@@ -279,15 +286,18 @@ class TorusImaging1DPotential(OrbitModel):
 
     def check(self, params: dict) -> None:
         """Raise a ``ValueError`` for a user's density that is negative somewhere."""
-        if isinstance(self.density, UserDensity):
-            self.density.check(params["density_params"])
+        self.density.check(params["density_params"])
+
+    @property
+    def label(self) -> SplineLabel:
+        """The label as a function of the orbit."""
+        return self.on_orbits
 
     def foliation(self, params: dict) -> PotentialFoliation:
         """The orbits for a set of parameters."""
         above, below = self.density.sides(params["density_params"])
-        return PotentialFoliation(
-            jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"]), above, below, self.grid
-        )
+        centre = jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"])
+        return PotentialFoliation(*centre, above, below, self.grid, self.fine, self.height)
 
     @property
     def form(self) -> str:
@@ -299,42 +309,13 @@ class TorusImaging1DPotential(OrbitModel):
         first, _, rest = name.partition(".")
         return self.density.meaning(rest) if first == "density_params" else name
 
-    def label_of_radius(self, r: Array, params: dict) -> Array:
-        """The label on the orbit of radius r."""
-        vals = jnp.asarray(params["label_params"]["label_vals"])
-        scale = jnp.exp(self.label_reference)
-        slopes = jnp.exp(vals[1:]) if self.label_monotone else scale * vals[1:]
-        return QuadraticSpline(self.label_knots, vals[0], self.label_sign * slopes)(r)
-
-    def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
-        require_x64(self)
-        radii = jnp.asarray(plain_radii(r, "r"))
-        return np.asarray(self.label_of_radius(radii, self.floats(params)))
-
-    def reach(self, params: dict) -> Array:
-        """The height (kpc) above the plane's centre up to which the model has values."""
-        return self.height
-
-    def orbits(self, params: dict, pos: Array, vel: Array) -> Orbits:
-        """Action-angle variables at plain positions and velocities, shape (n,)."""
-        orbits = self.foliation(params)
-        orbits = eqx.tree_at(lambda f: f.grid, orbits, self.fine)
-        found = potential_orbits(orbits, pos, vel)
-        sides = [orbits.above] if orbits.below is None else [orbits.above, orbits.below]
-        last = jnp.min(jnp.stack([side.potential(self.height) for side in sides]))
-        outward = (found.flag == INSIDE) & (orbits.speed(pos, vel) > jnp.sqrt(2 * last))
-        return found._replace(flag=jnp.where(outward, OUTWARD, found.flag))
-
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""
-        slope = self.label_reference if self.label_monotone else jnp.ones(())
-        slopes = jnp.full(self.label_knots.size - 1, slope)
         return {
             "pos0": jnp.zeros(()),
             "vel0": jnp.zeros(()),
             "density_params": jax.tree.map(jnp.asarray, self.density.start()),
-            "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
+            "label_params": self.label.template(),
         }
 
     @property
@@ -344,19 +325,27 @@ class TorusImaging1DPotential(OrbitModel):
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """The density's prior and the label's smoothness."""
-        vals = params["label_params"]["label_vals"][1:]
-        centre = self.label_reference if self.label_monotone else jnp.ones(())
-        own = self.density.prior_factors(params["density_params"])
-        return {f"density_params.{name}": factor for name, factor in own.items()} | {
-            "label_params.label_vals[1:]": slope_residuals(vals, centre, *self.label_sigmas)
+        parts = {"density_params": self.density, "label_params": self.label}
+        return {
+            f"{part}.{name}": factor
+            for part, own in parts.items()
+            for name, factor in own.prior_factors(params[part]).items()
         }
+
+    @property
+    def shape_sd(self) -> float:
+        """sd of the largest ln ratio of densities at two heights in the prior."""
+        return self.density.shape_sd
+
+    @property
+    def knots(self) -> dict[str, Array]:
+        """Heights of the density's knots (kpc)."""
+        return {"density": self.density.places}
 
     @property
     def has_dark_matter(self) -> bool:
         """Whether the density has a part that counts as dark matter."""
-        return isinstance(self.density, LayeredDensity) and any(
-            layer.dark for layer in self.density.layers
-        )
+        return self.density.has_dark_matter
 
     def dark_density_at(self, pos: Array, params: dict) -> Array:
         """The dark matter's density (Msun/kpc^3) at plain positions; NaN beyond the model's end."""
@@ -386,7 +375,7 @@ class TorusImaging1DPotential(OrbitModel):
         Raises ``ValueError`` for a form without dark matter.
         """
         params, x = self.floats(params), jnp.asarray(heights_of(height))
-        return np.asarray(self.dark_surface_density_at(x, params)) * DENSITY * u.kpc
+        return np.asarray(self.dark_surface_density_at(x, params)) * SURFACE_DENSITY
 
     def _dark(self, params: dict) -> tuple[Side, Side]:
         sides = self.density.dark_sides(params["density_params"])
@@ -431,13 +420,13 @@ def _check_mass(pull: float, expected: float) -> None:
 
 @eqx.filter_jit
 def _look(
-    form: DensityForm, grid: OrbitGrid, start: dict, reach: Array, pos: Array, vel: Array
+    form: DensityForm, grid: OrbitGrid, start: dict, reach: Array, points: Points
 ) -> tuple[Array, Array]:
     """The pull at the data's height and the largest radius of the pixels' orbits at the start."""
     above, below = form.sides(jax.tree.map(jnp.asarray, start["density_params"]))
     centre = jnp.asarray(start["pos0"]), jnp.asarray(start["vel0"])
-    orbits = PotentialFoliation(*centre, above, below, grid)
-    return above.force(reach), jnp.max(orbits.radius(pos, vel))
+    orbits = PotentialFoliation(*centre, above, below, grid, grid, reach)
+    return above.force(reach), jnp.max(orbits.radius(points))
 
 
 def _outermost(heights: np.ndarray, speeds: np.ndarray, omega0: float, reach: float) -> float:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from ..arguments import positive, real_number, shown, truth
 from ..data.pixels import require_x64
 from ..foliation.density import Side, SmoothSide, middles
-from ..foliation.potential import COARSE, OrbitGrid
+from ..foliation.grid import COARSE, OrbitGrid
 from ..splines import radial_knots
 from ..units import plain_parameter
 from .densities import STEEPEST, DensityForm, for_each, of_sides, reference_density
@@ -202,6 +202,11 @@ class SmoothDensity(DensityForm):
         side = " below the plane" if below else " above the plane"
         height = (float(self.knots[cell]) + float(self.knots[cell + 1])) / 2
         return f"the density{side if self.asymmetric and cell else ''} near |z| = {height:.2f} kpc"
+
+    @property
+    def places(self) -> Array:
+        """The knots."""
+        return self.knots
 
     def grid(self, top: float, n: int = COARSE) -> OrbitGrid:
         """`n` orbits up to the height `top` (kpc)."""

@@ -21,12 +21,16 @@ from ..data.gradient import check_gradient, check_pixels
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation
 from ..inference.knots import choose_knots
-from ..parameters import Layout, published_slope_residuals, slope_residuals, start_inside
-from ..priors.named import as_arrays, from_numbers, to_numbers
+from ..labels import SplineLabel
+from ..likelihoods import GaussianPixels
+from ..parameters import Layout, start_inside
+from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
+from ..priors.slopes import published_slope_residuals, slope_residuals
 from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, plain_parameter
 from . import start as initial
-from .fourier import FourierModel
+from .base import OrbitModel
+from .contours import PARTS, check_e_funcs
 from .user import CONVENTIONS, by_order
 
 PRIORS = ("default", "price-whelan25")
@@ -34,7 +38,7 @@ PRIORS = ("default", "price-whelan25")
 LEVEL_SIGMA = 0.1
 
 
-class TorusImaging1DSpline(FourierModel):
+class TorusImaging1DSpline(OrbitModel):
     r"""Orbits and labels from splines of the ln-slopes at knots.
 
     ``params`` holds pos0 (kpc), vel0 (kpc/Myr), ln_Omega0 (rad/Myr),
@@ -69,19 +73,17 @@ class TorusImaging1DSpline(FourierModel):
     Source: Price-Whelan et al. 2025 (arXiv:2401.07903); the default prior is this package's own.
     """
 
-    label_knots: Float[Array, " k"]
+    on_orbits: SplineLabel
     e_knots: dict
-    label_reference: Float[Array, ""]
     e_references: dict
-    label_sigmas: Float[Array, " 2"]
     e_sigmas: dict
     dacc_strength: Float[Array, ""]
     amplitude_sigma: Float[Array, ""] | None
     orders: tuple[int, ...] = eqx.field(static=True)
     e_signs: tuple[int, ...] = eqx.field(static=True)
-    label_sign: int = eqx.field(static=True)
     convention: str = eqx.field(static=True)
     prior: str = eqx.field(static=True)
+    given: dict[str, Distribution]
 
     def __init__(
         self,
@@ -119,16 +121,14 @@ class TorusImaging1DSpline(FourierModel):
         )
         signs = {m: (1 if m == 2 else -1) for m in e_knots} | e_signs
         signs = {m: sign(value, f"e_signs[{m}]") for m, value in signs.items()}
-        self.label_knots = jnp.asarray(label_knots, float)
         self.orders = tuple(sorted(e_knots))
         self.e_knots = {m: jnp.asarray(e_knots[m], float) for m in self.orders}
         self.e_signs = tuple(signs[m] for m in self.orders)
-        self.label_sign = sign(label_sign, "label_sign")
+        label_sign = sign(label_sign, "label_sign")
         self.convention = choice(convention, "convention", CONVENTIONS)
         self.prior = choice(prior, "prior", PRIORS)
         _check_references(references, self.e_knots)
-        centres = initial.reference_slopes(self.label_knots, self.e_knots) | (references or {})
-        self.label_reference = jnp.asarray(centres["label"], float)
+        centres = initial.reference_slopes(label_knots, self.e_knots) | (references or {})
         self.e_references = {
             m: jnp.broadcast_to(jnp.asarray(centres[m], float), len(self.e_knots[m]) - 1)
             for m in self.orders
@@ -144,7 +144,13 @@ class TorusImaging1DSpline(FourierModel):
             positive(value, name)
         strength = "a number of at least 0"
         dacc_strength = real_number(dacc_strength, "dacc_strength", strength, lambda x: x >= 0)
-        self.label_sigmas = jnp.asarray([label_l2_sigma, label_smooth_sigma], float)
+        self.on_orbits = SplineLabel(
+            jnp.asarray(label_knots, float),
+            jnp.asarray(centres["label"], float),
+            jnp.asarray([label_l2_sigma, label_smooth_sigma], float),
+            label_sign,
+            published=self.prior != "default",
+        )
         self.e_sigmas = {m: jnp.asarray([sigma[m], smooth[m]], float) for m in self.orders}
         self.dacc_strength = jnp.asarray(dacc_strength, float)
         if prior == "price-whelan25" or amplitude_sigma is None:
@@ -201,7 +207,7 @@ class TorusImaging1DSpline(FourierModel):
                 **options,
             )
             sizes = {"label_knots": label_knots, "e_knots": e_knots}
-            return choose_knots(make, sizes, binned_data, knots)
+            return choose_knots(make, sizes, GaussianPixels.read(binned_data), knots)
         guess = initial.guess(binned_data)
         r_max = guess.r_e_max * re_max_factor
         label = initial.make_knots(label_knots, r_max, label_knots_spacing_power, "label_knots")
@@ -222,28 +228,28 @@ class TorusImaging1DSpline(FourierModel):
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
         """The model with the smoothness sds of its label and distortions times `factor`."""
         scale = jnp.array([1.0, positive(factor, "factor")])
-        sigmas = [self.label_sigmas * scale, {m: s * scale for m, s in self.e_sigmas.items()}]
-        return eqx.tree_at(lambda m: [m.label_sigmas, m.e_sigmas], self, sigmas)
+        sigmas = [self.label.sigmas * scale, {m: s * scale for m, s in self.e_sigmas.items()}]
+        return eqx.tree_at(lambda m: [m.on_orbits.sigmas, m.e_sigmas], self, sigmas)
 
     def settings(self) -> dict:
         """The arguments that make this model, as numbers and lists."""
         knots = {m: np.asarray(k).tolist() for m, k in self.e_knots.items()}
         return {
-            "label_knots": np.asarray(self.label_knots).tolist(),
+            "label_knots": np.asarray(self.label.knots).tolist(),
             "e_knots": knots,
             "e_signs": dict(zip(self.orders, self.e_signs, strict=True)),
-            "label_sign": self.label_sign,
+            "label_sign": self.label.sign,
             "convention": self.convention,
             "prior": self.prior,
-            "label_l2_sigma": float(self.label_sigmas[0]),
-            "label_smooth_sigma": float(self.label_sigmas[1]),
+            "label_l2_sigma": float(self.label.sigmas[0]),
+            "label_smooth_sigma": float(self.label.sigmas[1]),
             "e_l2_sigmas": {m: float(s[0]) for m, s in self.e_sigmas.items()},
             "e_smooth_sigmas": {m: float(s[1]) for m, s in self.e_sigmas.items()},
             "dacc_strength": float(self.dacc_strength),
             "amplitude_sigma": None
             if self.amplitude_sigma is None
             else float(self.amplitude_sigma),
-            "references": {"label": float(self.label_reference)}
+            "references": {"label": float(self.label.reference)}
             | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
         }
@@ -255,8 +261,30 @@ class TorusImaging1DSpline(FourierModel):
         return cls(**({"amplitude_sigma": None} | settings | {"priors": priors}))
 
     @property
+    def label_knots(self) -> Array:
+        """The label's knots in r (kpc Myr^-1/2)."""
+        return self.label.knots
+
+    @property
     def _label_knots(self) -> np.ndarray:
-        return np.asarray(self.label_knots)
+        return np.asarray(self.label.knots)
+
+    @property
+    def knots(self) -> dict[str, Array]:
+        """Knots of the distortions in r_e (kpc Myr^-1/2)."""
+        return {f"e_{m}": k for m, k in self.e_knots.items()}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+        return PARTS
+
+    check_e_funcs = check_e_funcs
+
+    @property
+    def label(self) -> SplineLabel:
+        """The label as a function of the orbit."""
+        return self.on_orbits
 
     def foliation(self, params: dict) -> FourierFoliation:
         """The orbits for a set of parameters."""
@@ -277,13 +305,8 @@ class TorusImaging1DSpline(FourierModel):
             splines,
             self.orders,
             self.convention,
+            self.r_e_max(params),
         )
-
-    def label_of_radius(self, r: Array, params: dict) -> Array:
-        """The label on the orbit of radius r."""
-        vals = jnp.asarray(params["label_params"]["label_vals"])
-        slopes = self.label_sign * jnp.exp(vals[1:])
-        return QuadraticSpline(self.label_knots, vals[0], slopes)(r)
 
     def get_es(self, r_e: Array, params: dict) -> dict[int, np.ndarray]:
         """``{m: e_m(r_e)}`` at plain radii (kpc Myr^-1/2), which are not negative."""
@@ -292,27 +315,21 @@ class TorusImaging1DSpline(FourierModel):
         radii = jnp.asarray(plain_radii(r_e, "r_e"))
         return {m: np.asarray(e(radii)) for m, e in zip(self.orders, splines, strict=True)}
 
-    def eval_label(self, r: Array, params: dict) -> np.ndarray:
-        """The label on orbits of plain radius r (kpc Myr^-1/2), which is not negative."""
-        require_x64(self)
-        radii = jnp.asarray(plain_radii(r, "r"))
-        return np.asarray(self.label_of_radius(radii, self.floats(params)))
-
     def r_e_max(self, params: dict) -> Array:
         """The last knot that all distortions share."""
         if not self.orders:
-            return self.label_knots[-1]
+            return self.label.knots[-1]
         return jnp.min(jnp.stack([k[-1] for k in self.e_knots.values()]))
 
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""
-        zero, slopes = jnp.zeros(()), jnp.full(self.label_knots.size - 1, self.label_reference)
+        zero = jnp.zeros(())
         return {
             "pos0": zero,
             "vel0": zero,
             "ln_Omega0": zero,
             "e_params": {m: {"vals": self.e_references[m]} | self._amplitude for m in self.orders},
-            "label_params": {"label_vals": jnp.concatenate([jnp.zeros(1), slopes])},
+            "label_params": self.label.template(),
         }
 
     @property
@@ -337,26 +354,18 @@ class TorusImaging1DSpline(FourierModel):
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """Smoothness of the label and of the distortions."""
-        splines = {
-            "label_params.label_vals[1:]": (
-                params["label_params"]["label_vals"][1:],
-                self.label_reference,
-                self.label_sigmas,
+        own = self.label.prior_factors(params["label_params"])
+        factors = {f"label_params.{name}": factor for name, factor in own.items()}
+        for m in self.orders:
+            vals, sigmas = params["e_params"][m]["vals"], self.e_sigmas[m]
+            factors[f"e_params.{m}.vals"] = (
+                slope_residuals(vals, self.e_references[m], *sigmas)
+                if self.prior == "default"
+                else published_slope_residuals(vals, *sigmas)
             )
-        } | {
-            f"e_params.{m}.vals": (
-                params["e_params"][m]["vals"],
-                self.e_references[m],
-                self.e_sigmas[m],
-            )
-            for m in self.orders
-        }
-        if self.prior == "default":
-            factors = {k: slope_residuals(v, centre, *s) for k, (v, centre, s) in splines.items()}
-            for name, residual in self._amplitude_factors(params).items():
-                factors[name] = jnp.append(factors.get(name, jnp.zeros(0)), residual)
-            return factors
-        return {k: published_slope_residuals(v, *s) for k, (v, _, s) in splines.items()}
+        for name, residual in self._amplitude_factors(params).items():
+            factors[name] = jnp.append(factors.get(name, jnp.zeros(0)), residual)
+        return factors
 
     def _amplitude_factors(self, params: dict) -> dict[str, Array]:
         """Normals of the amplitudes about 1 and of the mean ln-slopes about their references.

@@ -169,15 +169,12 @@ def reference_slopes(label_knots, e_knots: dict) -> dict:
 
 def start(model, guess: Guess) -> dict:
     """First parameters: the prior's reference slopes."""
-    n_label = len(model.label_knots) - 1
     return {
         "pos0": np.float64(guess.pos0),
         "vel0": np.float64(guess.vel0),
         "ln_Omega0": np.float64(guess.ln_omega0),
         "e_params": jax.tree.map(np.array, model.template()["e_params"]),
-        "label_params": {
-            "label_vals": np.r_[guess.label0, np.full(n_label, float(model.label_reference))]
-        },
+        "label_params": model.label.start(guess.label0),
     }
 
 

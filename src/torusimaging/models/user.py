@@ -11,9 +11,11 @@ from jaxtyping import Array
 from ..arguments import choice, dictionary, is_whole_number, positive, shown
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation, UserFunction
-from ..priors.named import as_arrays
+from ..labels import FunctionLabel
+from ..priors.named import Distribution, as_arrays
 from ..units import check_units
-from .fourier import FourierModel
+from .base import OrbitModel
+from .contours import PARTS, check_e_funcs
 from .functions import values_of
 
 CONVENTIONS = ("pv", "vp")
@@ -34,7 +36,7 @@ def by_order(entries: Any, name: str) -> dict:
     return {int(m): entry for m, entry in entries.items()}
 
 
-class TorusImaging1D(FourierModel):
+class TorusImaging1D(OrbitModel):
     """Orbits and labels from arbitrary JAX functions.
 
     Parameters
@@ -53,11 +55,12 @@ class TorusImaging1D(FourierModel):
     what is no function, `UnitError` for units that are none.
     """
 
-    label_func: Callable = eqx.field(static=True)
+    on_orbits: FunctionLabel
     e_items: tuple = eqx.field(static=True)
     regularization_func: Callable | None = eqx.field(static=True)
     convention: str = eqx.field(static=True)
     limit: float = eqx.field(static=True)
+    given: dict[str, Distribution]
 
     def __init__(
         self,
@@ -78,12 +81,24 @@ class TorusImaging1D(FourierModel):
             if not callable(function):
                 raise ValueError(f"{name} must be a function, but {shown(function)} was given.")
         check_units(units)
-        self.label_func = label_func
+        self.on_orbits = FunctionLabel(label_func)
         self.e_items = tuple(sorted(e_funcs.items()))
         self.regularization_func = regularization_func
         self.convention = choice(convention, "convention", CONVENTIONS)
         self.limit = positive(r_e_max, "r_e_max")
         self.given = as_arrays(priors)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The entries that a set of parameters must have."""
+        return PARTS
+
+    check_e_funcs = check_e_funcs
+
+    @property
+    def label(self) -> FunctionLabel:
+        """The label as a function of the orbit."""
+        return self.on_orbits
 
     def foliation(self, params: dict) -> FourierFoliation:
         """The orbits for a set of parameters."""
@@ -97,11 +112,8 @@ class TorusImaging1D(FourierModel):
             functions,
             tuple(m for m, _ in self.e_items),
             self.convention,
+            self.r_e_max(params),
         )
-
-    def label_of_radius(self, r: Array, params: dict) -> Array:
-        """The label on the orbit of radius r."""
-        return jnp.broadcast_to(self.label_func(r, **params["label_params"]), jnp.shape(r))
 
     def check(self, params: dict) -> None:
         """Raise a ``ValueError`` for parameters that are none of the functions' arguments."""
@@ -113,7 +125,7 @@ class TorusImaging1D(FourierModel):
             )
         own = [(f"e_params[{m}]", f, params["e_params"].get(m, {})) for m, f in functions.items()]
         if "label_params" in params:
-            own.append(("label_params", self.label_func, params["label_params"]))
+            own.append(("label_params", self.label.func, params["label_params"]))
         for name, function, arguments in own:
             dictionary(arguments, name)
             try:
@@ -133,7 +145,7 @@ class TorusImaging1D(FourierModel):
             if not abs(first) < AT_CENTRE:
                 raise ValueError(f"e_funcs[{m}] must be 0 at r_e = 0, but is {first:.4g} there.")
         if "label_params" in params:
-            values_of(self.label_func, radii, params["label_params"], "label_func", "radii")
+            values_of(self.label.func, radii, params["label_params"], "label_func", "radii")
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """None: the prior of this model is its regularisation and what the user gives."""

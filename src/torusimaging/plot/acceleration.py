@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from ..arguments import shown, whole_number
 from ..checks.packages import package_of
+from ..foliation import field
 from ..inference.draws import of_draws, share_from_data
-from ..models.base import ACCELERATION, G, OrbitModel
+from ..models.base import OrbitModel
 from ..results.profiles import read_draws, stack
 from ..units import internal
 from .bands import MOSTLY_PRIOR, draw_band, hatch, limits
 from .checks import check_params
 from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, LINES, ORANGE
-from .truth import DENSITY, line_of
+from .truth import line_of
 
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
 N_POINTS = 257
@@ -111,7 +112,7 @@ def plot_acceleration_density(
     if true_functions is not None:
         midplane, functions, name = true_functions
         for ax, func, unit, own in zip(
-            axes, functions, (ACCELERATION, DENSITY), SHOWN, strict=True
+            axes, functions, (field.ACCELERATION, field.DENSITY), SHOWN, strict=True
         ):
             # Quantity leaves a unit that the function attached and adds one that it did not.
             y = func(z - midplane)
@@ -140,17 +141,14 @@ def _of_draws(model: OrbitModel, samples, z: NDArray, most: int | None) -> list[
         draws = [draws[int(i)] for i in picks]
     a, slope = of_draws(_axis, model, stack(draws), jnp.asarray(z))
     return [
-        a * ACCELERATION.to(SHOWN[0]),
-        -slope / (4 * np.pi * G) * DENSITY.to(SHOWN[1]),
+        a * field.ACCELERATION.to(SHOWN[0]),
+        field.density_of(slope) * field.DENSITY.to(SHOWN[1]),
     ]
 
 
 def _axis(model, params, pos):
     """a and da/dpos of one draw at plain positions, NaN beyond its reach."""
-    foliation = model.foliation(params)
-    beyond = jnp.abs(pos - params["pos0"]) > model.reach(params)
-    nan = jnp.where(beyond, jnp.nan, 0.0)
-    return foliation.acceleration(pos) + nan, foliation.acceleration_slope(pos) + nan
+    return field.axis(model.foliation(params), pos)
 
 
 def _truth(

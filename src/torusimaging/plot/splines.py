@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from ..coordinates import Points
+from ..foliation import Foliation, FourierFoliation
 from ..models.base import OrbitModel
-from ..models.fourier import FourierModel
 from .checks import check_params
 from .style import DENSITY_UNIT, LINES, RADIUS_UNIT
 
@@ -28,17 +29,16 @@ def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDAr
     """
     check_params(model, params)
     fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
-    if isinstance(model, FourierModel):
-        _draw_distortions(axes[0], model, params)
-        end = float(model.r_e_max(params))
+    foliation = model.foliation(params)
+    if isinstance(foliation, FourierFoliation):
+        _draw_distortions(axes[0], model, foliation)
+    elif foliation.sides is not None:
+        _draw_density(axes[0], model, foliation)
     else:
-        _draw_density(axes[0], model, params)
-        foliation = model.foliation(params)
-        centre = jnp.asarray(params["pos0"]), jnp.asarray(params["vel0"])
-        end = float(foliation.radius(centre[0] + model.reach(params), centre[1]))
-
-    label_knots = getattr(model, "label_knots", None)
-    knots = np.zeros(0) if label_knots is None else np.asarray(label_knots)
+        axes[0].set_axis_off()
+    edge = Points(foliation.pos0 + foliation.reach, foliation.vel0)
+    end = float(foliation.radius(edge))
+    knots = np.asarray(model.label.places)
     r = jnp.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
     axes[1].plot(r, np.asarray(model.label_of_radius(r, params)), color="k", label="label")
     if knots.size:
@@ -49,13 +49,11 @@ def plot_spline_functions(model: OrbitModel, params: dict) -> tuple[Figure, NDAr
     return fig, axes
 
 
-def _draw_distortions(ax: Axes, model: FourierModel, params: dict) -> None:
-    foliation = model.foliation(params)
-    e_knots = getattr(model, "e_knots", {})
-    end = float(model.r_e_max(params))
+def _draw_distortions(ax: Axes, model: OrbitModel, foliation: FourierFoliation) -> None:
+    end = float(foliation.end)
     signs = {2: "o", 4: "s"}
     for m, func, colour in zip(foliation.orders, foliation.e_funcs, _colours(), strict=False):
-        knots = np.asarray(e_knots.get(m, np.zeros(0)))
+        knots = np.asarray(model.knots.get(f"e_{m}", np.zeros(0)))
         r = jnp.linspace(0.0, knots[-1] if knots.size else end, N_POINTS)
         ax.plot(r, np.asarray(func(r)), color=colour, label=f"$e_{{{m}}}$")
         if knots.size:
@@ -67,17 +65,16 @@ def _draw_distortions(ax: Axes, model: FourierModel, params: dict) -> None:
         ax.legend(frameon=False)
 
 
-def _draw_density(ax: Axes, model: OrbitModel, params: dict) -> None:
-    foliation = model.foliation(params)
-    reach = float(model.reach(params))
+def _draw_density(ax: Axes, model: OrbitModel, foliation: Foliation) -> None:
+    reach = float(foliation.reach)
     x = jnp.linspace(0.0, reach, N_POINTS)
-    knots = np.asarray(getattr(model.density, "knots", np.zeros(0)))
+    knots = np.asarray(model.knots.get("density", np.zeros(0)))
     knots = knots[knots <= reach]
-    sides = {"above": foliation.above, "below": foliation.below}
-    for (name, side), colour in zip(sides.items(), LINES, strict=False):
+    sides = foliation.sides or (None, None)
+    for name, side, colour in zip(("above", "below"), sides, LINES, strict=False):
         if side is None:
             continue
-        text = name if foliation.below is not None else "density"
+        text = name if sides[1] is not None else "density"
         ax.plot(x, 1e-9 * np.asarray(side.density(x)), color=colour, label=text)
         if knots.size:
             values = 1e-9 * np.asarray(side.density(jnp.asarray(knots)))

@@ -10,10 +10,10 @@ from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
 from ..checks.packages import Line, package_of, stated_frame, title_of, vertical_line
-from ..models.base import ACCELERATION
+from ..foliation.field import ACCELERATION, DENSITY
+from ..foliation.field import SURFACE_DENSITY as SURFACE
 from ..units import internal
 
-DENSITY, SURFACE = u.Msun / u.kpc**3, u.Msun / u.kpc**2
 # of each quantity the unit shown and the unit of a truth's plain numbers
 UNITS = {
     "a_z": (u.km / u.s / u.Myr, ACCELERATION),

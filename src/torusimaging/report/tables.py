@@ -10,7 +10,6 @@ from ..checks.symmetry import check_thin_layer
 from ..checks.verdict import MOST, Verdict
 from ..coordinates import sun_of
 from ..mock import MockSurvey
-from ..models import TorusImaging1DPotential
 from ..results.fit import DERIVED, SUN, Fitted
 from ..results.literature import RadialTerm
 from ..results.profiles import profiles
@@ -164,9 +163,10 @@ def _from_prior(fit: Fitted) -> list[str]:
     """Where the prior says more than the data, in a sentence."""
     if fit.samples is None or fit.prior_draws is None:
         return []
-    height = np.linspace(0.0, float(fit.model.reach(fit.params)) * (1 - 1e-9), HEIGHTS)
+    foliation = fit.model.foliation(fit.params)
+    height = np.linspace(0.0, float(foliation.reach) * (1 - 1e-9), HEIGHTS)
     sides = {"": 1}
-    if isinstance(fit.model, TorusImaging1DPotential) and fit.model.density.two_sided:
+    if foliation.sides is not None and foliation.sides[1] is not None:
         sides = {" above the plane": 1, " below the plane": -1}
     lines = []
     for side, sign in sides.items():

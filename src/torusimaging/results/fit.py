@@ -20,6 +20,7 @@ from ..data.pixels import (
     read_map,
     require_x64,
 )
+from ..foliation import field
 from ..inference.draws import (
     LaplaceState,
     Samples,
@@ -30,7 +31,9 @@ from ..inference.draws import (
     share_from_data,
 )
 from ..inference.optimize import OptimizeState
-from ..models.base import G, OrbitModel
+from ..inference.problem import Problem
+from ..likelihoods import GaussianPixels, Likelihood
+from ..models.base import OrbitModel
 from ..priors.named import mean_and_sd
 from ..units import internal
 from .literature import RadialTerm, check_radial
@@ -74,6 +77,7 @@ class Fitted(abc.ABC):
     settings: dict | None = None
     label_unit: u.UnitBase | None = None
     label_name: str = ""
+    likelihood: type[Likelihood] = GaussianPixels
 
     @property
     def binned(self) -> dict:
@@ -89,7 +93,7 @@ class Fitted(abc.ABC):
         Among them are ``num_chains``, ``progress``, ``checkpoint`` and ``resume``.  Raises
         ``ValueError`` for an option that there is not, and as that does.
         """
-        set_here = ("bdata", "p0", "bounds", "rng_seed")
+        set_here = ("bdata", "p0", "bounds", "rng_seed", "likelihood")
         check_options(options, (Fitted.sample, OrbitModel.mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
             self.data,
@@ -98,6 +102,7 @@ class Fitted(abc.ABC):
             rng_seed=seed,
             num_warmup=num_warmup,
             num_steps=num_steps,
+            likelihood=self.likelihood,
             **options,
         )
         settings = {"seed": seed, "num_warmup": num_warmup, "num_steps": num_steps}
@@ -108,7 +113,12 @@ class Fitted(abc.ABC):
     def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fitted":
         """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
         state, samples = self.model.laplace_run_label(
-            self.data, self.params, self.bounds, rng_seed=seed, num_draws=num_draws
+            self.data,
+            self.params,
+            self.bounds,
+            rng_seed=seed,
+            num_draws=num_draws,
+            likelihood=self.likelihood,
         )
         settings = (self.settings or {}) | {"seed": seed, "num_draws": num_draws}
         return replace(self, samples=samples, state=state, settings=settings)
@@ -117,6 +127,11 @@ class Fitted(abc.ABC):
     @abc.abstractmethod
     def verdict(self) -> Any:
         """Every check that there is, and what to make of it."""
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Model, likelihood of the data, layout and bounds, for whatever fits or checks."""
+        return Problem.of(self.model, self.likelihood.read(self.data), self.params, self.bounds)
 
     @property
     def chi2_per_pixel(self) -> float:
@@ -453,26 +468,19 @@ def chi2_of_constant(data: dict) -> float:
     return float(np.mean(weight * off**2))
 
 
-def _surface_density(model, params, height):
-    """Mass within +-height (kpc), in Msun/kpc^2, of plain and perhaps traced parameters."""
-    foliation, centre = model.foliation(params), params["pos0"]
-    pull = foliation.acceleration(centre - height) - foliation.acceleration(centre + height)
-    return jnp.where(height <= model.reach(params), pull / (4 * np.pi * G), jnp.nan)
-
-
 # function of (model, parameters) without units, its unit, unit shown
 DERIVED = {
     "pos0": (lambda m, p: p["pos0"], u.kpc, u.pc),
     "vel0": (lambda m, p: p["vel0"], VELOCITY, u.km / u.s),
     "Omega0": (lambda m, p: m.foliation(p).omega0, u.rad / u.Myr, u.rad / u.Myr),
     "rho(0)": (
-        lambda m, p: _surface_density(m, p, 0.05) / 0.1,
-        u.Msun / u.kpc**3,
+        lambda m, p: field.central_density(m.foliation(p)),
+        field.DENSITY,
         u.Msun / u.pc**3,
     ),
     "Sigma(1.1 kpc)": (
-        lambda m, p: _surface_density(m, p, 1.1),
-        u.Msun / u.kpc**2,
+        lambda m, p: field.surface_density(m.foliation(p), jnp.asarray(1.1)),
+        field.SURFACE_DENSITY,
         u.Msun / u.pc**2,
     ),
 }

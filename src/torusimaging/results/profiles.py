@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from ..arguments import shown, truth
 from ..data.pixels import require_x64
+from ..foliation import field
 from ..inference.draws import Samples, of_draws, percentiles, share_from_data
-from ..models.base import ACCELERATION, G, OrbitModel
+from ..models.base import OrbitModel
 from ..units import internal
 from .fit import Fitted
 from .literature import MARKS, RadialTerm, check_radial
 from .rounding import RoundedTable
 
 QUANTITIES = {
-    "a_z": (ACCELERATION, u.km / u.s / u.Myr),
+    "a_z": (field.ACCELERATION, u.km / u.s / u.Myr),
     "rho": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
     "Sigma": (u.Msun / u.kpc**2, u.Msun / u.pc**2),
     "rho_dm": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
@@ -75,7 +76,7 @@ def profiles(
     model, draws, meta = read_draws(fit)
     require_x64(model)
     stacked = stack(draws)
-    if not getattr(model.foliation(draws[0]), "has_force", True):
+    if not model.foliation(draws[0]).has_force:
         raise ValueError(
             'the model has no acceleration: odd orders m with the convention "pv" define none.'
         )
@@ -187,9 +188,10 @@ def _reach(model, params):
 
 def _axis(model, params, z):
     """a(z), a'(z), a(-|z|) - a(|z|) of one draw, each of shape (heights,)."""
-    foliation, pos0, height = model.foliation(params), params["pos0"], jnp.abs(z)
-    pull = foliation.acceleration(pos0 - height) - foliation.acceleration(pos0 + height)
-    return foliation.acceleration(pos0 + z), foliation.acceleration_slope(pos0 + z), pull
+    foliation = model.foliation(params)
+    pos = foliation.pos0 + z
+    pull = field.pull(foliation, jnp.abs(z))
+    return foliation.acceleration(pos), foliation.acceleration_slope(pos), pull
 
 
 def _dark(model, params, z):
@@ -201,8 +203,8 @@ def _dark(model, params, z):
 def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray]:
     """Every quantity in the table's units, shape (draws, heights), NaN beyond a draw's reach."""
     a, slope, pull = of_draws(_axis, model, stacked, jnp.asarray(z))
-    values = {"a_z": a, "rho": -slope / (4 * np.pi * G), "Sigma": pull / (4 * np.pi * G)}
-    if getattr(model, "has_dark_matter", False):
+    values = {"a_z": a, "rho": field.density_of(slope), "Sigma": -field.density_of(pull)}
+    if model.has_dark_matter:
         dark = of_draws(_dark, model, stacked, jnp.asarray(z))
         values["rho_dm"], values["Sigma_dm"] = dark
     outside = np.abs(z) > reaches[:, None]

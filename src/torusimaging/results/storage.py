@@ -21,12 +21,12 @@ from ..files.writing import in_use, write_complete
 from ..inference.draws import LaplaceState, Samples, SampleState
 from ..inference.identity import data_digest
 from ..inference.optimize import OptimizeState
-from ..models import TorusImaging1DPotential, TorusImaging1DSpline
+from ..likelihoods import LIKELIHOODS, Likelihood
+from ..models.registry import MODELS
 from ..parameters import Layout, unpack_bounds
 from ..units import stated_unit, unit_words
 
 FORMAT = "torusimaging fit 2"
-MODELS = {"potential": TorusImaging1DPotential, "spline": TorusImaging1DSpline}
 PACKAGES = ("orbital-torus-imaging", "jax", "blackjax", "optimistix", "numpy", "xarray")
 
 
@@ -98,6 +98,14 @@ def _model_text(model) -> str:
     )
 
 
+def _likelihood_name(kind: type[Likelihood]) -> str:
+    """The name of a likelihood; a ``ValueError`` for one that has none."""
+    for name, known in LIKELIHOODS.items():
+        if kind is known:
+            return name
+    raise ValueError(f"the likelihood {kind.__name__} cannot be saved: it is code, not numbers.")
+
+
 def _settings_text(settings: Any) -> str:
     """The settings as JSON; a ``ValueError`` for what that cannot hold."""
     try:
@@ -122,6 +130,7 @@ def _to_tree(fit) -> xr.DataTree:
         "frame": fit.frame,
         "label_unit": unit_words(fit.label_unit),
         "label_name": fit.label_name,
+        "likelihood": _likelihood_name(fit.likelihood),
         "data_digest": data_digest(fit.data),
         "versions": json.dumps(
             {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
@@ -230,6 +239,7 @@ def _from_tree(tree: xr.DataTree) -> dict:
         settings=json.loads(tree.attrs["settings"]),
         label_unit=stated_unit(tree.attrs.get("label_unit", "")),
         label_name=tree.attrs.get("label_name", ""),
+        likelihood=LIKELIHOODS[tree.attrs.get("likelihood", "gaussian")],
     )
 
 
