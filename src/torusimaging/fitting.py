@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 import numpy as np
 
-from .arguments import check_detrend, check_options, choice, shown, whole_number
+from .arguments import check_detrend, check_options, shown, whole_number
 from .data.pixels import (
     MEANS,
     VELOCITY,
@@ -18,10 +18,10 @@ from .data.pixels import (
     require_x64,
     without_gradient,
 )
-from .inference.problem import Problem
-from .inference.solve import solve
+from .inference.problem import Problem, solve
 from .likelihoods import Likelihood, likelihood_kind
-from .models.registry import MODELS
+from .models.base import OrbitModel
+from .models.registry import model_kind
 from .models.verbs import MOST_STEPS
 from .results import storage
 from .results.fit import Fitted, derive
@@ -97,7 +97,7 @@ class Fit(Fitted):
 def fit_map(
     bdata: dict,
     frame: Any = None,
-    model: str = "potential",
+    model: str | type[OrbitModel] = "potential",
     *,
     max_steps: int = 256,
     detrend: str | None = None,
@@ -107,14 +107,16 @@ def fit_map(
     """Fit a model to a binned map: automatic start, then the optimum.
 
     `frame` is a `catalog.Frame` or the frame in words, by default the map's own.
-    `model` is "potential" or "spline"; `max_steps` goes to its `optimize`, `options` to its
-    ``auto_init``.  ``detrend="R_g"`` brings the labels of a map that knows its stars' guiding radii
-    to one of these (see `data.get_binned_label`).  `likelihood` is "gaussian" or a class of your
-    own (`likelihoods.Likelihood`).  Raises ``ValueError`` for another name, and as
-    both of them do.
+    `model` is "potential", "spline" or a class of your own (`models.OrbitModel`), and `likelihood`
+    "gaussian" or a class of your own (`likelihoods.Likelihood`).  `options` go to the model's
+    ``auto_init``, `max_steps` to the optimiser.  ``detrend="R_g"`` brings the labels of a map that
+    knows its stars' guiding radii to one of these (see `data.get_binned_label`).
+
+    Raises ``ValueError`` for another name, bad options and data, and ``RuntimeError`` where the
+    optimiser does not converge.
     """
     require_x64()
-    choice(model, "model", MODELS)
+    maker = model_kind(model)
     bdata = as_dictionary(bdata)
     frame = bdata.get("frame", "not stated") if frame is None else frame
     # A `catalog.Frame` writes itself in words that `sun_of` reads.
@@ -123,10 +125,8 @@ def fit_map(
         raise ValueError(
             f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
         )
-    maker = MODELS[model]
-    check_options(
-        options, (maker.auto_init, maker.__init__), f"the {model} model", ("binned_data",)
-    )
+    name = f"the {model} model" if isinstance(model, str) else maker.__name__
+    check_options(options, (maker.auto_init, maker.__init__), name, ("binned_data",))
     check_detrend(detrend)
     lost = 0
     if detrend is not None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from ..arguments import whole_number
 from ..data.pixels import require_x64
-from ..results.fit import BEYOND_CHANCE, Fitted, derive
+from ..results.fit import BEYOND_CHANCE, Fitted, derive, pixel_height
 from .perturbation import add_layer, compare_sides
 
 LAYER_DRAWS = 4000
@@ -129,7 +129,7 @@ def check_thin_layer(fit: Fitted, seed: int = 0) -> ThinLayer:
     with_layer = np.percentile(rho + layer.density * mass, [50, 16, 84])
     surface = u.Msun / u.kpc**2
     return ThinLayer(
-        pixel_height(fit),
+        pixel_height(fit.data),
         layer.mass * surface,
         layer.mass_sd * surface,
         with_layer * u.Msun / u.kpc**3,
@@ -150,14 +150,6 @@ def _unfit(fit: Fitted) -> str:
             "different ones already."
         )
     return "fit must be of a map that says something of a layer at the plane, but its does not."
-
-
-def pixel_height(fit: Fitted) -> u.Quantity:
-    """The smallest distance of two pixels' centres in pos, but for round-off."""
-    pos = np.unique(np.asarray(fit.data["pos"].to_value(u.kpc)))
-    gaps = np.diff(pos)
-    gaps = gaps[gaps > 1e-6 * np.ptp(pos)]
-    return (gaps.min() if gaps.size else np.nan) * u.kpc
 
 
 def _checked(fit: Fitted) -> tuple:

@@ -50,6 +50,7 @@ from ..results.fit import (
     chi2_of_constant,
     copies,
     derive,
+    pixel_height,
     widths,
 )
 from ..results.literature import SUN_HEIGHT, SUN_HEIGHT_ERR
@@ -57,7 +58,6 @@ from ..results.rounding import percent
 from .consistency import check_consistency
 from .goodness import RARE, Goodness, goodness_of
 from .perturbation import Sides, add_layer, compare_sides
-from .symmetry import pixel_height
 
 WORDS = ("trust", "trust with care", "do not quote")
 CARE, NO = 1, 2
@@ -565,7 +565,7 @@ def _coarse(case: _Case) -> Iterator[Finding]:
     height = np.linspace(0.0, float(foliation.reach), 400)
     density = np.asarray(_density(foliation.sides[0], jnp.asarray(height)))
     below = np.flatnonzero(density < density[0] / 2)
-    pixel = pixel_height(case.fit).to_value(u.kpc)
+    pixel = pixel_height(case.fit.data).to_value(u.kpc)
     if below.size and pixel > height[below[0]]:
         yield Finding(
             CARE,

@@ -17,7 +17,7 @@ from ..likelihoods import Likelihood
 from ..parameters import Bounds, Layout, make_bounds
 from ..priors.named import mean_and_sd
 from .laplace import laplace_factor
-from .optimize import minimise
+from .optimize import OptimizeResult, describe, judge, minimise, minimise_squares
 
 # Free entries are kept so far from their limits where the curvature is taken.
 WELL_INSIDE = 6.0
@@ -99,6 +99,28 @@ def minus_ln_prior_free(z: Array, problem: Problem) -> Array:
     params, model = problem.params(z), problem.model
     squares = 0.5 * jnp.sum(model.prior_residuals(params) ** 2)
     return squares + model.penalty(params) - problem.bounds.ln_jacobian(z)
+
+
+def solve(problem: Problem, start: dict, max_steps: int, throw: bool) -> OptimizeResult:
+    """Maximise the posterior of the parameters from `start`.
+
+    Raises ``RuntimeError`` with the state's sentence, unless ``throw=False``, where the optimiser
+    did not converge.
+    """
+    z = problem.free(start)
+    if problem.least_squares:
+        z, steps, good = minimise_squares(residuals, z, problem, max_steps)
+    else:
+        z, steps, good = minimise(minus_ln_posterior, z, problem, max_steps)
+    value = float(evaluate(minus_ln_posterior, z, problem))
+    code = judge(minus_ln_posterior, z, problem, value, bool(good))
+    # At a bound z runs to infinity: the optimum is then put just inside.
+    z, limited = problem.bounds.inside(z)
+    names = [n for n, end in zip(problem.layout.names(), limited, strict=True) if end]
+    state = describe(code, value, int(steps), names)
+    if throw and not state.success:
+        raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
+    return OptimizeResult(jax.tree.map(np.asarray, problem.params(z)), state)
 
 
 class Whitened(eqx.Module):

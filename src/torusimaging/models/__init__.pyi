@@ -1,3 +1,4 @@
+from .base import OrbitModel
 from .densities import FreeDensity, UserDensity
 from .layers import Layer, LayeredDensity, solar_layers
 from .potential import TorusImaging1DPotential
@@ -9,6 +10,7 @@ __all__ = [
     "FreeDensity",
     "Layer",
     "LayeredDensity",
+    "OrbitModel",
     "SmoothDensity",
     "TorusImaging1D",
     "TorusImaging1DPotential",

@@ -1,6 +1,7 @@
 """What every model of the vertical phase plane is, and the verbs that all of them have."""
 
 import abc
+from typing import Any
 
 import astropy.units as u
 import equinox as eqx
@@ -46,6 +47,16 @@ class OrbitModel(eqx.Module):
     @abc.abstractmethod
     def label(self) -> Label:
         """The label as a function of the orbit."""
+
+    @classmethod
+    def auto_init(cls, binned_data: Any, **options: Any) -> tuple["OrbitModel", dict, dict]:
+        """A model, bounds and a start for a binned map, which `fit_map` asks for."""
+        raise ValueError(f"{cls.__name__} has no start of its own: give the model and parameters.")
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "OrbitModel":
+        """The model of `settings`."""
+        raise ValueError(f"{cls.__name__} is code, and cannot be read from a file.")
 
     @abc.abstractmethod
     def foliation(self, params: dict) -> Foliation:
@@ -249,6 +260,15 @@ class OrbitModel(eqx.Module):
     def has_dark_matter(self) -> bool:
         """Whether the density has a part that counts as dark matter."""
         return False
+
+    def settings(self) -> dict:
+        """The arguments that make this model, as numbers and lists; for those that files know.
+
+        Raises ``ValueError`` for a model that is code.
+        """
+        raise ValueError(
+            f"a {type(self).__name__} cannot be saved: its functions are code, not numbers."
+        )
 
     @property
     def shape_sd(self) -> float:

@@ -5,9 +5,24 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..arguments import dictionary, positive
+from ..arguments import dictionary, is_whole_number, positive, shown
 
+CONVENTIONS = ("pv", "vp")
+MOST = 64  # the highest order m
 PARTS = ("pos0", "vel0", "ln_Omega0", "e_params")
+
+
+def by_order(entries: Any, name: str) -> dict:
+    """The entries of a dictionary by order m; a ``ValueError`` for an m that is no order."""
+    if not isinstance(entries, dict):
+        raise ValueError(f"{name} must be a dictionary by order m, but {shown(entries)} was given.")
+    for m in entries:
+        if not is_whole_number(m) or not 1 <= m <= MOST:
+            raise ValueError(
+                f"the orders m of e_m must be integers of at least 1 and at most {MOST}, but "
+                f"{shown(m)} was given in {name}."
+            )
+    return {int(m): entry for m, entry in entries.items()}
 
 
 def check_e_funcs(self: Any, params: dict, r_e_max: float | None = None) -> tuple[bool, np.ndarray]:

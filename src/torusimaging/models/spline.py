@@ -30,8 +30,7 @@ from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, plain_parameter
 from . import start as initial
 from .base import OrbitModel
-from .contours import PARTS, check_e_funcs
-from .user import CONVENTIONS, by_order
+from .contours import CONVENTIONS, PARTS, by_order, check_e_funcs
 
 PRIORS = ("default", "price-whelan25")
 # sd of the mean ln-slope of a distortion about its reference where an amplitude carries its scale.

@@ -2,38 +2,22 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..arguments import choice, dictionary, is_whole_number, positive, shown
+from ..arguments import choice, dictionary, positive, shown
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation, UserFunction
 from ..labels import FunctionLabel
 from ..priors.named import Distribution, as_arrays
 from ..units import check_units
 from .base import OrbitModel
-from .contours import PARTS, check_e_funcs
+from .contours import CONVENTIONS, PARTS, by_order, check_e_funcs
 from .functions import values_of
 
-CONVENTIONS = ("pv", "vp")
-MOST = 64  # the highest order m
 AT_CENTRE = 1e-9  # what e_m(0) = 0 may be by rounding
-
-
-def by_order(entries: Any, name: str) -> dict:
-    """The entries of a dictionary by order m; a ``ValueError`` for an m that is no order."""
-    if not isinstance(entries, dict):
-        raise ValueError(f"{name} must be a dictionary by order m, but {shown(entries)} was given.")
-    for m in entries:
-        if not is_whole_number(m) or not 1 <= m <= MOST:
-            raise ValueError(
-                f"the orders m of e_m must be integers of at least 1 and at most {MOST}, but "
-                f"{shown(m)} was given in {name}."
-            )
-    return {int(m): entry for m, entry in entries.items()}
 
 
 class TorusImaging1D(OrbitModel):

@@ -25,8 +25,8 @@ from ..inference.problem import (
     ln_whitened,
     minus_ln_posterior,
     minus_ln_posterior_free,
+    solve,
 )
-from ..inference.solve import solve
 from ..likelihoods import Likelihood, likelihood_kind
 from ..parameters import Layout, make_bounds
 from ..priors import joint

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from .. import plot
 from ..checks.calibration import Calibration
 from ..files.folders import filled_folder
+from ..plot.calibration import plot_calibration
 from ..plot.style import DPI
 
 
@@ -20,7 +20,7 @@ def write_calibration(result: Calibration, folder: str | os.PathLike) -> list[Pa
         result.save(work / "calibration.ecsv")
         (work / "calibration.txt").write_text(result.text + "\n")
         if result.good.any():
-            figure = plot.plot_calibration(result)[0]
+            figure = plot_calibration(result)[0]
             figure.savefig(work / "calibration.png", dpi=DPI)
             plt.close(figure)
     return files

@@ -8,7 +8,6 @@ import astropy.units as u
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .. import plot
 from ..arguments import real_number, shown
 from ..coordinates import sun_of
 from ..data.pixels import as_dictionary
@@ -16,6 +15,13 @@ from ..files.folders import filled_folder
 from ..files.paths import as_path
 from ..inference.draws import SampleState
 from ..mock import MockSurvey
+from ..plot.acceleration import plot_acceleration_density
+from ..plot.actions import plot_actions
+from ..plot.chains import plot_corner, plot_trace
+from ..plot.maps import plot_counts_label, plot_data_models_residual
+from ..plot.predictive import plot_posterior_predictive
+from ..plot.profiles import plot_profiles
+from ..plot.splines import plot_spline_functions
 from ..plot.style import DPI, own_style
 from ..results.fit import Fitted
 from ..results.literature import RadialTerm
@@ -105,17 +111,17 @@ def _figures(
     residual = {"vlim_residual": 5, "residual_normalization": binned["label_err"]}
     out = {}
     if "counts" in binned:
-        out["counts-label"] = lambda: plot.plot_counts_label(binned)[0]
+        out["counts-label"] = lambda: plot_counts_label(binned)[0]
     if start is not None:
         out["initial"] = lambda: _titled(
-            plot.plot_data_models_residual(binned, fit.model, start, **residual), "initial model"
+            plot_data_models_residual(binned, fit.model, start, **residual), "initial model"
         )
     out["model"] = lambda: _titled(
-        plot.plot_data_models_residual(binned, fit.model, fit.params, **residual), "best fit"
+        plot_data_models_residual(binned, fit.model, fit.params, **residual), "best fit"
     )
     if everything:
-        out["splines"] = lambda: plot.plot_spline_functions(fit.model, fit.params)[0]
-    out["acceleration-density"] = lambda: plot.plot_acceleration_density(
+        out["splines"] = lambda: plot_spline_functions(fit.model, fit.params)[0]
+    out["acceleration-density"] = lambda: plot_acceleration_density(
         fit.model,
         fit.params,
         samples=fit.samples,
@@ -123,16 +129,16 @@ def _figures(
         prior=fit.prior_draws if fit.samples is not None else None,
     )[0]
     if fit.samples is not None:
-        out["corner"] = lambda: plot.plot_corner(fit)[0]
-        out["posterior-predictive"] = lambda: plot.plot_posterior_predictive(fit)[0]
+        out["corner"] = lambda: plot_corner(fit)[0]
+        out["posterior-predictive"] = lambda: plot_posterior_predictive(fit)[0]
         # Values of the real Galaxy stand beside a map of which the Sun's place is known.
         real = truth is None and sun_of(fit.frame or "").z is not None
         name = "this fit" if radial is None else "this fit, with the radial term"
-        out["profiles"] = lambda: plot.plot_profiles(
+        out["profiles"] = lambda: plot_profiles(
             profiles(fit, radial=radial), literature=real, truth=truth, name=name
         )[0]
     if isinstance(fit.state, SampleState):
-        out["trace"] = lambda: plot.plot_trace(fit)[0]
+        out["trace"] = lambda: plot_trace(fit)[0]
     if truth is not None:
         out["actions"] = lambda: _actions(fit, truth)
     return out
@@ -149,4 +155,4 @@ def _actions(fit: Fitted, truth: MockSurvey):
     few = slice(0, STARS_SHOWN)
     table = fit.model.compute_action_angle(truth.pos[few], truth.vel[few], fit.params)
     reference = {"J": truth.J[few], "theta": truth.theta[few], "Omega": truth.Omega[few]}
-    return plot.plot_actions(table, {k: u.Quantity(v) for k, v in reference.items()})[0]
+    return plot_actions(table, {k: u.Quantity(v) for k, v in reference.items()})[0]

@@ -4,7 +4,7 @@ import abc
 import html
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import jax.numpy as jnp
@@ -33,11 +33,13 @@ from ..inference.draws import (
 from ..inference.optimize import OptimizeState
 from ..inference.problem import Problem
 from ..likelihoods import GaussianPixels, Likelihood
-from ..models.base import OrbitModel
 from ..priors.named import mean_and_sd
 from ..units import internal
 from .literature import RadialTerm, check_radial
 from .rounding import RoundedTable
+
+if TYPE_CHECKING:
+    from ..models.base import OrbitModel
 
 # What the rows with the radial term of Poisson's equation have behind their name.
 RADIAL = " + radial"
@@ -65,7 +67,7 @@ class Fitted(abc.ABC):
     ``label_name`` (empty where the map has none).
     """
 
-    model: OrbitModel
+    model: "OrbitModel"
     data: dict
     bounds: dict
     start: dict
@@ -94,7 +96,7 @@ class Fitted(abc.ABC):
         ``ValueError`` for an option that there is not, and as that does.
         """
         set_here = ("bdata", "p0", "bounds", "rng_seed", "likelihood")
-        check_options(options, (Fitted.sample, OrbitModel.mcmc_run_label), "sample", set_here)
+        check_options(options, (Fitted.sample, type(self.model).mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
             self.data,
             self.params,
@@ -438,10 +440,18 @@ def widths(priors: dict, data: dict) -> dict[str, float]:
     return out
 
 
-def chi2_per_pixel(model: OrbitModel, data: dict, params: dict) -> float:
+def chi2_per_pixel(model: "OrbitModel", data: dict, params: dict) -> float:
     """Mean squared residual of the parameters' labels in units of the pixels' errors."""
     fit = model.get_label(*places_of(data), params)
     return float(np.mean(((data["label"] - fit) / data["label_err"]) ** 2))
+
+
+def pixel_height(data: dict) -> u.Quantity:
+    """The smallest distance of two pixels' centres in pos, but for round-off."""
+    pos = np.unique(np.asarray(data["pos"].to_value(u.kpc)))
+    gaps = np.diff(pos)
+    gaps = gaps[gaps > 1e-6 * np.ptp(pos)]
+    return (gaps.min() if gaps.size else np.nan) * u.kpc
 
 
 def copies(data: dict) -> int:
@@ -500,7 +510,7 @@ def derive(fit: Fitted) -> dict[str, np.ndarray]:
     return _derive(fit.model, stacked)
 
 
-def _derive(model: OrbitModel, stacked: dict) -> dict[str, np.ndarray]:
+def _derive(model: "OrbitModel", stacked: dict) -> dict[str, np.ndarray]:
     functions = {name: function for name, (function, *_) in DERIVED.items()}
     values = of_draws(_each, model, stacked, functions)
     return {name: values[name] * unit.to(shown) for name, (_, unit, shown) in DERIVED.items()}
