@@ -25,6 +25,7 @@ jax.config.update("jax_enable_x64", True)
 from fields import DENSITIES, FOUR_PI_G, SELECTIONS, Field, draw  # noqa: E402
 
 import torusimaging as oti  # noqa: E402
+from torusimaging.inference.draws import of_draws  # noqa: E402
 
 STARS = 100_000
 BINS = {"pos": np.linspace(-1.2, 1.2, 61) * u.kpc, "vel": np.linspace(-70, 70, 61) * u.km / u.s}
@@ -83,7 +84,7 @@ def measure(form: str, kind: str, selection: str, seed: int, field: Field) -> di
     begin = time.perf_counter()
     fit = oti.fit_map(binned, **options).laplace(num_draws=1000)
     seconds = time.perf_counter() - begin
-    drawn = oti.models.samples.of_draws(values, fit.model, fit.samples.stacked)
+    drawn = of_draws(values, fit.model, fit.samples.stacked)
     return {
         "percentiles": np.percentile(np.asarray(drawn), LEVELS, axis=0).T.tolist(),
         "truth": truth(field).tolist(),

@@ -23,7 +23,7 @@ import numpyro.distributions as dist
 import torusimaging as oti
 from torusimaging.inference.optimize import OptimizeState
 from torusimaging.models import FreeDensity, LayeredDensity, UserDensity
-from torusimaging.models.density import reference_density
+from torusimaging.models.densities import reference_density
 
 x = np.linspace(-1, 1, 9)
 pos, vel = (a.ravel() for a in np.meshgrid(0.5 * x, 0.05 * x))

@@ -251,14 +251,14 @@ def test_predictive_depends_on_the_seed_alone(fit):
 def test_bad_input(problem, fit, laplace):
     with pytest.raises(ValueError, match=r"needs chains.*Laplace.*call sample\(\)"):
         oti.plot.plot_trace(laplace)
-    for draw in (problem.plot_trace, problem.plot_corner, problem.plot_posterior_predictive):
+    for draw in (oti.plot.plot_trace, oti.plot.plot_corner, oti.plot.plot_posterior_predictive):
         with pytest.raises(ValueError, match="no draws to show: call sample"):
-            draw()
-    for draw in (fit.plot_trace, fit.plot_corner):
+            draw(problem)
+    for draw in (oti.plot.plot_trace, oti.plot.plot_corner):
         with pytest.raises(ValueError, match="no name 'Omega'; the nearest is 'Omega0'"):
-            draw(["pos0", "Omega"])
+            draw(fit, ["pos0", "Omega"])
         with pytest.raises(ValueError, match="at least one name"):
-            draw([])
+            draw(fit, [])
     for plot in (oti.plot.plot_trace, oti.plot.plot_corner, oti.plot.plot_posterior_predictive):
         with pytest.raises(ValueError, match="must be a Fit, but dict"):
             plot({})

@@ -13,8 +13,8 @@ from astropy.table import QTable
 
 import torusimaging as oti
 from torusimaging.fitting import Fit
+from torusimaging.foliation.density import G
 from torusimaging.inference.draws import Samples
-from torusimaging.models.base import G
 from torusimaging.parameters import Layout
 from torusimaging.plot.profiles import plot_profiles
 from torusimaging.results import literature

@@ -27,7 +27,7 @@ def locking(handle, mode, size):
 windows.locking = locking
 sys.modules |= {"fcntl": None, "msvcrt": windows}
 from pathlib import Path
-from torusimaging.writing import in_use, write_complete
+from torusimaging.files.writing import in_use, write_complete
 path = Path(sys.argv[1])
 with in_use(path):
     write_complete(path, lambda name: Path(name).write_text("all"))

@@ -21,6 +21,8 @@ from .optimize import OptimizeResult, describe, judge, minimise, minimise_square
 
 # Free entries are kept so far from their limits where the curvature is taken.
 WELL_INSIDE = 6.0
+# Steps of BFGS for each one that may be taken.
+BFGS_STEPS = 4
 
 
 class Problem(eqx.Module):
@@ -33,7 +35,7 @@ class Problem(eqx.Module):
 
     @classmethod
     def of(
-        cls, model: Any, likelihood: Likelihood, params: dict, bounds: dict | tuple | None
+        cls, model: Any, likelihood: Likelihood, params: dict, bounds: Any
     ) -> "Problem":
         """The problem of parameters of the structure of `params` inside `bounds`.
 
@@ -111,7 +113,8 @@ def solve(problem: Problem, start: dict, max_steps: int, throw: bool) -> Optimiz
     if problem.least_squares:
         z, steps, good = minimise_squares(residuals, z, problem, max_steps)
     else:
-        z, steps, good = minimise(minus_ln_posterior, z, problem, max_steps)
+        # Steps of BFGS are cheaper and shorter than those of Levenberg-Marquardt.
+        z, steps, good = minimise(minus_ln_posterior, z, problem, BFGS_STEPS * max_steps)
     value = float(evaluate(minus_ln_posterior, z, problem))
     code = judge(minus_ln_posterior, z, problem, value, bool(good))
     # At a bound z runs to infinity: the optimum is then put just inside.
@@ -143,7 +146,7 @@ class Whitened(eqx.Module):
             centre, _, _ = minimise(minus_ln_posterior_free, near, problem, 256)
         return cls(problem, centre, laplace_factor(minus_ln_posterior_free, centre, problem))
 
-    def draws(self, w: np.ndarray) -> np.ndarray:
+    def draws(self, w: Array | np.ndarray) -> np.ndarray:
         """Flat parameters of whitened vectors, shape (..., d)."""
         free = np.asarray(self.centre) + np.asarray(w) @ np.asarray(self.factor).T
         flat = free.reshape(-1, free.shape[-1])

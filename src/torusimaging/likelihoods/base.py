@@ -40,7 +40,7 @@ class Likelihood(eqx.Module):
         """ln probability of each datum, normalised, shape (n,)."""
 
     @abc.abstractmethod
-    def simulate(self, prediction: np.ndarray, rng: np.random.Generator) -> dict:
+    def simulate(self, prediction: Array | np.ndarray, rng: np.random.Generator) -> dict:
         """Columns of a map as they would be drawn of the prediction, by the names of the map."""
 
     def predict(self, model: Any, params: dict) -> Array:

@@ -53,7 +53,7 @@ class GaussianPixels(Likelihood):
         """The pixels of finite error."""
         return np.isfinite(np.asarray(self.data.label_err))
 
-    def simulate(self, prediction: np.ndarray, rng: np.random.Generator) -> dict:
+    def simulate(self, prediction: Array | np.ndarray, rng: np.random.Generator) -> dict:
         """Labels with noise of their errors."""
         prediction = np.asarray(prediction)
         noise = rng.standard_normal(prediction.size)

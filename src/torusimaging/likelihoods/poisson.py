@@ -51,6 +51,6 @@ class PoissonPixels(Likelihood):
         rooted = jnp.sqrt(k) * t * jnp.sqrt(slope)
         return jnp.where(counts > 0, rooted, jnp.sqrt(2.0) * jnp.exp(0.5 * prediction))
 
-    def simulate(self, prediction: np.ndarray, rng: np.random.Generator) -> dict:
+    def simulate(self, prediction: Array | np.ndarray, rng: np.random.Generator) -> dict:
         """Counts of the rate."""
         return {"counts": rng.poisson(np.exp(np.asarray(prediction))).astype(float)}
