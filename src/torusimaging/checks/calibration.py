@@ -16,6 +16,7 @@ from ..data.pixels import require_x64
 from ..files.paths import as_path, existing_file
 from ..files.writing import in_use, write_complete
 from ..inference.identity import data_digest, digest, model_digest
+from ..parallel import cores
 from ..results.fit import Fitted
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
 from .simulations import SAMPLERS, Campaign, run
@@ -208,7 +209,7 @@ def calibrate(
     2023 (arXiv:2211.02383).
     """
     require_x64()
-    processes = (os.cpu_count() or 1) if processes is None else processes
+    processes = cores() if processes is None else processes
     if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, as fit_map returns, but {shown(fit)} was given.")
     choice(sampler, "sampler", SAMPLERS)

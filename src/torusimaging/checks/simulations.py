@@ -1,13 +1,9 @@
 """Simulated maps of prior draws, fitted one by one or by worker processes."""
 
 import os
-import pickle
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,6 +18,7 @@ from ..inference.draws import LaplaceState, SampleState
 from ..inference.problem import evaluate_prediction
 from ..likelihoods import Likelihood
 from ..models.base import OrbitModel
+from ..parallel import in_processes
 from ..parameters import Layout
 from ..results.fit import Fitted, chi2_per_pixel
 from .ranks import DRAWS, rank_of
@@ -213,29 +210,4 @@ def _begin_worker() -> None:
 
 def run(campaign: Campaign, todo: list[int], processes: int) -> Iterator[dict[str, Any]]:
     """Results of the simulations `todo`, in the order in which they end."""
-    if processes <= 1:
-        yield from (simulate(campaign, i) for i in todo)
-        return
-    try:
-        pickle.dumps(campaign)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        raise ValueError(
-            "processes must be 1 for a model with functions that cannot be sent to other "
-            f"processes, but {processes} was given."
-        ) from None
-    before = set(active_children())
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin_worker)
-    try:
-        for future in as_completed([pool.submit(simulate, campaign, i) for i in todo]):
-            yield future.result()
-    except BrokenProcessPool:
-        raise RuntimeError(
-            "the worker processes ended before their time: call calibrate below "
-            'if __name__ == "__main__": in a script, or use processes=1.'
-        ) from None
-    except BaseException:
-        for process in set(active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from in_processes(simulate, campaign, todo, processes, _begin_worker)

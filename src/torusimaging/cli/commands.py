@@ -1,6 +1,5 @@
 """What each command does: a function by its name."""
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,9 +199,10 @@ def calibrate(options, progress) -> None:
     from ..files.folders import prepare_folder
     from ..files.writing import in_use
     from ..fitting import fit_map
+    from ..parallel import cores
     from ..report.calibration import write_calibration
 
-    processes = os.cpu_count() or 1 if options.processes is None else options.processes
+    processes = cores() if options.processes is None else options.processes
     check_numbers(simulations=options.simulations, seed=options.seed, processes=processes)
     progress.stage(f"reading {Path(options.map).name}")
     binned = data.read_map(options.map, options.label, options.scatter)

@@ -1,14 +1,13 @@
 """Counts and label means of stars in pixels of the (pos, vel) plane."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import astropy.units as u
 import boost_histogram as bh
 import numpy as np
 
 from ..arguments import check_detrend
+from ..parallel import Threads, cores
 from .guiding import guiding_radii
 from .plane import Plane, check_scatter, labels_of
 from .sums import Stars, fill, make_map, require_stars
@@ -113,13 +112,13 @@ def get_binned_label(
         raise ValueError('detrend="R_g" needs the guiding radii: give R_g, |L_z| / v_c.')
     radii = None if R_g is None else guiding_radii(R_g, p.size)
     stars = Stars.of(p, v, *labels, x=radii)
-    parts = min(2, os.cpu_count() or 1) if p.size > PARALLEL else 1
-    with ThreadPoolExecutor(parts) as pool:
+    parts = min(2, cores()) if p.size > PARALLEL else 1
+    with Threads(parts) as pool:
         passes = _over_parts(stars, parts, pool)
         return plane.describe(make_map(passes, plane.axes, s, detrend is not None))
 
 
-def _over_parts(stars: Stars, parts: int, pool: ThreadPoolExecutor) -> Callable:
+def _over_parts(stars: Stars, parts: int, pool: Threads) -> Callable:
     """Passes over equal parts of the stars, all at once, added in order."""
     cuts = np.linspace(0, stars.y.size, parts + 1).astype(int)
     chunks = []

@@ -3,7 +3,6 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +15,10 @@ from ..files.formats import TableError, TableFile
 from ..files.hats import is_opened, partitions
 from ..files.missing import MISSING
 from ..files.open import expand, open_table
+from ..parallel import Cluster, Threads
 from .plane import Plane, check_scatter
 from .source import Source, check_columns, check_marks, check_units
 from .sums import Stars, make_map
-
-AHEAD = 3  # parts for each worker that may be under way: bounds the memory
 
 
 class Part(NamedTuple):
@@ -133,10 +131,9 @@ def bin_files(
         hdu,
         missing=check_marks(missing),
     )
-    crew = _cluster(client) if client is not None else _threads(workers or os.cpu_count() or 1)
-    with crew as submit:
+    with Cluster(client) if client is not None else Threads(workers) as crew:
         report, parts = _parts_of(source, paths, skip_bad_files)
-        passes = _passes(report, parts, submit, skip_bad_files)
+        passes = _passes(report, parts, crew, skip_bad_files)
         made = make_map(passes, plane.axes, s, detrend is not None)
     return plane.describe(made) | {"files": report}
 
@@ -181,13 +178,13 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _passes(report: Report, parts: dict, submit: Callable, skip: bool) -> Callable:
+def _passes(report: Report, parts: dict, crew: Threads | Cluster, skip: bool) -> Callable:
     """Passes over the parts; `report` is told what becomes of their files."""
     n_files = len(parts) + len(report.bad)
 
     def passes(function):
         totals = []
-        for path, total in _by_file(submit, function, parts, skip):
+        for path, total in _by_file(crew, function, parts, skip):
             if isinstance(total, TableError):
                 # In a later pass a file has changed: its stars are in the sums of an earlier one.
                 if report.read:
@@ -206,7 +203,9 @@ def _passes(report: Report, parts: dict, submit: Callable, skip: bool) -> Callab
     return passes
 
 
-def _by_file(submit: Callable, function: Callable, parts: dict, skip: bool) -> Iterator[tuple]:
+def _by_file(
+    crew: Threads | Cluster, function: Callable, parts: dict, skip: bool
+) -> Iterator[tuple]:
     """(file, sum over its parts, or why it is bad), in order, a bounded number under way."""
     waiting: deque = deque()
     queue = ((path, part) for path, some in parts.items() for part in some)
@@ -230,8 +229,8 @@ def _by_file(submit: Callable, function: Callable, parts: dict, skip: bool) -> I
             yield path, bad if bad is not None else _sum(x for x in found if x is not None)
 
     for path, part in queue:
-        waiting.append((path, submit(part, function)))
-        if len(waiting) >= submit.limit:
+        waiting.append((path, crew.submit(Part.total, part, function)))
+        if len(waiting) >= crew.limit:
             collect()
             yield from finished()
     while waiting:
@@ -246,53 +245,3 @@ def _sum(terms: Iterable) -> Any:
     for term in terms:
         total = term if total is None else total + term
     return total
-
-
-class _threads:
-    """Threads: reading and summing leave the interpreter's lock for most of the time."""
-
-    def __init__(self, n: int):
-        self.pool, self.limit = ThreadPoolExecutor(n), AHEAD * n
-
-    def __call__(self, part: Part, function: Callable):
-        return self.pool.submit(part.total, function)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.pool.shutdown(cancel_futures=True)
-
-
-class _cluster:
-    """Workers of dask.distributed; those that die are replaced by others."""
-
-    def __init__(self, client: Any):
-        try:
-            from distributed import Client
-        except ImportError:
-            raise ValueError(
-                "client needs dask.distributed: pip install 'orbital-torus-imaging[scale]'."
-            ) from None
-        self.own = not isinstance(client, Client)
-        if isinstance(client, Client) and client.status != "running":
-            raise ValueError(f"client must be connected to a scheduler, but is {client.status}.")
-        try:
-            self.client = Client(client, timeout=10) if self.own else client
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"client must be a dask.distributed.Client or the address of a scheduler, but "
-                f"{client!r} was given: {' '.join(str(error).split())}."
-            ) from None
-        self.limit = AHEAD * max(1, sum(self.client.nthreads().values()))
-
-    def __call__(self, part: Part, function: Callable):
-        # The same part is another task in each pass, and is never taken from a cache.
-        return self.client.submit(Part.total, part, function, pure=False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.own:
-            self.client.close()

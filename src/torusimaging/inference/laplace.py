@@ -1,8 +1,6 @@
 """The normal approximation of a posterior at its maximum."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,6 +10,8 @@ import numpy as np
 from arviz_stats.base import array_stats
 from jaxtyping import Array, Float
 from scipy.stats import multivariate_t
+
+from ..parallel import Threads, cores
 
 
 @eqx.filter_jit
@@ -97,7 +97,7 @@ def _evaluate(ln_density: Callable, draws: np.ndarray, args: Any, threads: int =
     """ln densities, -inf where they are not finite; parts of the draws by several threads."""
     size, d = draws.shape
     parts = jnp.asarray(np.pad(draws, ((0, -size % CHUNK), (0, 0)))).reshape(-1, CHUNK, d)
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         found = pool.map(lambda part: np.asarray(ln_densities(ln_density, part, args)), parts)
         out = np.concatenate(list(found))[:size]
     return np.where(np.isfinite(out), out, -np.inf)
@@ -200,7 +200,7 @@ def weigh_normal(ln_density: Callable, args: Any, d: int, size: int, seed: int) 
         new = proposal.rvs(n, rng)
         draws = np.concatenate([draws, new])
         # The program is compiled by now: threads would each compile one of their own.
-        found = _evaluate(ln_density, new, args, os.cpu_count() or 1)
+        found = _evaluate(ln_density, new, args, cores())
         logdensity = np.concatenate([logdensity, found])
         terms = [
             np.log(m / len(draws)) + q.logpdf(draws) for m, q in zip(sizes, proposals, strict=False)

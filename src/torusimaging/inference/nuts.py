@@ -1,10 +1,9 @@
 """Several NUTS chains in parallel threads, in blocks, with their diagnostics."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from typing import Any, NamedTuple
 
 import blackjax
@@ -20,6 +19,7 @@ from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from ..clock import duration
+from ..parallel import Threads, cores
 from .checkpoint import Checkpoint
 from .laplace import ln_densities
 
@@ -324,7 +324,7 @@ def sample_nuts(
         columns = [np.concatenate(x)[num_warmup:] for x in zip(*out, strict=True)]
         return columns, float(chain.step_size)
 
-    with ThreadPoolExecutor(min(n_chains, os.cpu_count() or 1)) as pool, bar:
+    with Threads(min(n_chains, cores())) as pool, bar:
         futures = [pool.submit(run, c) for c in range(n_chains)]
         try:
             results = [future.result() for future in futures]

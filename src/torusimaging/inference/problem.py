@@ -34,9 +34,7 @@ class Problem(eqx.Module):
     bounds: Bounds
 
     @classmethod
-    def of(
-        cls, model: Any, likelihood: Likelihood, params: dict, bounds: Any
-    ) -> "Problem":
+    def of(cls, model: Any, likelihood: Likelihood, params: dict, bounds: Any) -> "Problem":
         """The problem of parameters of the structure of `params` inside `bounds`.
 
         Raises ``ValueError`` for bad parameters and bounds, and for a prior of the centre that

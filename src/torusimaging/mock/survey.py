@@ -1,10 +1,8 @@
 """Survey-like catalogues of stars in an exact steady state, with the truth attached."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
-from os import cpu_count
 
 import astropy.units as u
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
 from ..arguments import real_number
+from ..parallel import Threads, cores
 from ..units import internal
 from .orbits import ORDER, Array, Grid, PhaseTable, mirrored, spline_coefficients, spline_value
 from .potential1d import Potential1D, solar_potential
@@ -278,8 +277,8 @@ def _collect(n: int, draw: Callable[[np.random.Generator], Array], seed: int) ->
 def _in_order(draw: Callable, seed: int) -> Iterator[Array]:
     # Threads only help: a chunk's stars depend on the seed and its number, and come in order.
     # Other streams of a mock are children of `streams`, which share nothing with these.
-    workers = min(8, cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
+    workers = min(8, cores())
+    with Threads(workers) as pool:
         start = 0
         while True:
             seeds = range(start, start + (1 if start == 0 else workers))
