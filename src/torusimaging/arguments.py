@@ -21,11 +21,18 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def hint(name: object, known: Iterable[object], cutoff: float = 0.5) -> str:
+    """A question about a name that is unknown: the nearest one, whatever its case, or nothing."""
+    folded = {str(k).lower(): str(k) for k in known}
+    close = difflib.get_close_matches(str(name).lower(), list(folded), 1, cutoff)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
 def nearest(name: object, known: Iterable[object], cutoff: float = 0.5) -> str:
     """The end of a sentence about a name that is unknown: the nearest one, or all there are."""
-    names = [str(k) for k in known]
-    if close := difflib.get_close_matches(str(name), names, 1, cutoff):
-        return f"; did you mean {close[0]!r}?"
+    names = [str(k) for k in known if k]
+    if question := hint(name, names, cutoff):
+        return question
     return f" (there are {', '.join(names)})." if names else "."
 
 

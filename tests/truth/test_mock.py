@@ -368,9 +368,9 @@ def test_streams_of_one_seed_are_independent(tmp_path):
     # 500 stars and 16 more observations: an accidental correlation of 0.2 has odds of 1e-5.
     rho = np.corrcoef([np.nan_to_num(c) for c in columns])
     assert np.abs(rho - np.eye(len(columns))).max() < 0.2
-    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not -1"):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, but -1"):
         draw_stars(10, seed=-1)
-    with pytest.raises(ValueError, match="seed must be a whole number >= 0, not 1.5"):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, but 1.5"):
         write_apogee(tmp_path, 500, seed=1.5)
     with pytest.raises(ValueError, match="n must be a whole number of stars >= 0, not nan"):
         draw_stars(np.nan)

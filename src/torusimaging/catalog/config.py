@@ -1,6 +1,5 @@
 """Configurations of `oti bin`: sections, keys and kinds, checked before a file is opened."""
 
-import difflib
 import json
 import math
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
+from ..arguments import nearest
 from ..files.paths import as_path, existing_file
 from ..units import UnitError, internal
 from .flags import ANY, HORTA24, TUTORIAL, bit
@@ -112,7 +112,7 @@ def _parse(path: Path) -> dict:
 
 def _check(section: str, entries: Mapping, name: str) -> None:
     if section not in SCHEMA:
-        raise ValueError(f"{name} has an unknown section [{section}]{_nearest(section, SCHEMA)}")
+        raise ValueError(f"{name} has an unknown section [{section}]{nearest(section, SCHEMA)}")
     kinds = SCHEMA[section]
     for key, value in entries.items():
         where = f"{section}.{key}" if section else key
@@ -122,7 +122,7 @@ def _check(section: str, entries: Mapping, name: str) -> None:
             raise ValueError(f"{key} of {name} must be a section, [{key}], not {value!r}.")
         elif section not in OPEN:
             known = [*kinds, *(SCHEMA if not section else ())]
-            raise ValueError(f"{name} has an unknown key {where}{_nearest(key, known)}")
+            raise ValueError(f"{name} has an unknown key {where}{nearest(key, known)}")
 
 
 def _check_kind(where: str, value: object, kind: object, name: str) -> None:
@@ -170,15 +170,9 @@ def _quantity(where: str, value: object, unit: u.UnitBase) -> u.Quantity:
     return value
 
 
-def _nearest(name: str, known) -> str:
-    known = [k for k in known if k]
-    close = difflib.get_close_matches(str(name), known, 1, 0.5)
-    return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})."
-
-
 def _choice(where: str, name: str, known: Mapping):
     if name not in known:
-        raise ValueError(f"{where} is {name!r}, which is not known{_nearest(name, known)}")
+        raise ValueError(f"{where} is {name!r}, which is not known{nearest(name, known)}")
     return known[name]
 
 

@@ -4,13 +4,12 @@ Names and numbers are those of the DR17 page "APOGEE Bitmasks" and of the survey
 module.  An empty name is a bit without a meaning.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
-from ..arguments import shown
+from ..arguments import nearest, shown
 from ..files.formats import filled
 
 _WARN = "TEFF LOGG VMICRO M_H ALPHA_M C_M N_M STAR CHI2 COLORTE ROTATION SN SPEC_HOLE ATMOS_HOLE"
@@ -179,9 +178,7 @@ def _number(flag: str, name: str) -> int:
     names = {known.upper(): number for known, number in BITS[flag].items()}
     if name.upper() in names:
         return names[name.upper()]
-    close = difflib.get_close_matches(name.upper(), names, 1, 0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else f" (it has {', '.join(BITS[flag])})."
-    raise ValueError(f"{flag} has no bit {name!r}{hint}")
+    raise ValueError(f"{flag} has no bit {name!r}{nearest(name, BITS[flag], 0.4)}")
 
 
 def is_set(flag: str, values: np.ndarray, bits: str | Iterable[str | int]) -> np.ndarray:

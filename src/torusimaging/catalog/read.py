@@ -7,8 +7,9 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
+from ..arguments import hint as question
 from ..arguments import shown, texts
-from ..files.formats import filled, nearest
+from ..files.formats import filled
 from ..files.missing import MISSING, is_missing
 from ..files.open import TableFile, open_table
 from ..files.paths import as_path
@@ -225,7 +226,7 @@ def _require(tables: list[TableFile], name: str) -> None:
     if name not in known:
         where = " or ".join(dict.fromkeys(str(table.path) for table in tables))
         shown = ", ".join(known[:12]) + ", ..." * (len(known) > 12)
-        hint = nearest(name, known) or f" (columns: {shown})."
+        hint = question(name, known) or f" (columns: {shown})."
         raise ValueError(f"there is no column '{name}' in {where}{hint}")
 
 

@@ -1,6 +1,5 @@
 """Binned maps from files."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..arguments import real_number, shown
+from ..arguments import hint, real_number, shown
 from ..files.csv_text import NULLS, first_bad, layout_of, no_number, rows_of
 from ..files.missing import MISSING, stands_out
 from ..files.paths import as_path, existing_file
@@ -256,7 +255,7 @@ def _coordinate(path: Path, names: list[str], stem: str, units: dict) -> tuple[s
             return f"{stem}_{ending}", unit
     wanted = " or ".join(f"'{stem}_{ending}'" for ending in units)
     raise ValueError(
-        f"{path} has no column {wanted}{_nearest(stem, names)} (columns: {', '.join(names)})."
+        f"{path} has no column {wanted}{hint(stem, names)} (columns: {', '.join(names)})."
     )
 
 
@@ -274,15 +273,9 @@ def _label_name(path: Path, names: list[str], label: str | None) -> str:
     for name in (label, f"{label}_err"):
         if name not in names:
             raise ValueError(
-                f"{path} has no column '{name}'{_nearest(name, names)} "
-                f"(columns: {', '.join(names)})."
+                f"{path} has no column '{name}'{hint(name, names)} (columns: {', '.join(names)})."
             )
     return label
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _cells(path: Path) -> tuple[dict[str, list[str]], list[str]]:

@@ -8,8 +8,8 @@ import astropy.units as u
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import mapping
-from ..files.formats import Columns, TableError, filled, nearest
+from ..arguments import hint, mapping
+from ..files.formats import Columns, TableError, filled
 from ..files.missing import MISSING, is_missing
 from ..units import UnitError, internal, label_unit
 from .guiding import guiding_radii
@@ -201,5 +201,5 @@ def check_units(columns, column_units: Mapping) -> None:
         if name not in names:
             raise ValueError(
                 f"column_units names {name!r}, which is none of the columns read"
-                f"{nearest(str(name), names) or '.'}"
+                f"{hint(name, names) or '.'}"
             )

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import astropy.units as u
-import numpy as np
 
-from ..arguments import check_detrend
+from ..arguments import check_detrend, whole_number
 from ..files.formats import TableError, TableFile
 from ..files.hats import is_opened, partitions
 from ..files.missing import MISSING
@@ -112,10 +111,7 @@ def bin_files(
     """
     check_scatter(s)
     for name, value in (("rows", rows), ("workers", 1 if workers is None else workers)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(
-                f"{name} must be a whole number of at least 1, but {value!r} was given."
-            )
+        whole_number(value, name, 1)
     check_columns(columns, transform)
     check_detrend(detrend)
     if detrend is not None and transform is None and "R_g" not in columns:

@@ -1,7 +1,6 @@
 """Table files of each kind, of which only the columns asked for are read."""
 
 import abc
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from ..arguments import texts
+from ..arguments import hint, texts
 from .csv_text import first_bad, no_number
 from .paths import TableError
 
@@ -82,9 +81,9 @@ class TableFile(abc.ABC):
         """
         for name in columns:
             if name not in self.names:
-                hint = nearest(name, self.names)
+                near = hint(name, self.names)
                 shown = ", ".join(self.names[:12]) + ", ..." * (len(self.names) > 12)
-                raise TableError(f"{self.path} has no column {name!r}{hint} (columns: {shown}).")
+                raise TableError(f"{self.path} has no column {name!r}{near} (columns: {shown}).")
             if self.names.count(name) > 1:
                 raise TableError(f"{self.path} has two columns {name!r}: rename one.")
         for name in numbers:
@@ -133,13 +132,6 @@ def _seen(values: NDArray) -> str:
     kinds = {"c": "complex numbers", "M": "times", "m": "times"}
     first = "" if values.size == 0 else f", such as {np.ravel(values)[0]!r:.60}"
     return f"holds {kinds.get(values.dtype.kind, 'objects')}{first}"
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """A hint with the nearest of `names`, whatever the case, or nothing."""
-    folded = {other.lower(): other for other in names}
-    near = difflib.get_close_matches(name.lower(), list(folded), 1, 0.6)
-    return f"; did you mean '{folded[near[0]]}'?" if near else ""
 
 
 def native(values: NDArray) -> NDArray:

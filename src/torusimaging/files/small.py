@@ -13,10 +13,11 @@ from astropy.io import votable
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from ..arguments import hint
 from ..units import stated_unit
 from .arrow import LONGEST, without
 from .csv_text import layout_of, no_number, rows_of
-from .formats import GZIP, Columns, TableError, TableFile, native, nearest, unreadable
+from .formats import GZIP, Columns, TableError, TableFile, native, unreadable
 
 # A VOTable's stream of data that lie elsewhere.
 ELSEWHERE = re.compile(rb"<STREAM\b[^>]*\bhref", re.IGNORECASE)
@@ -108,8 +109,8 @@ class SmallFile(TableFile):
         for k, table in enumerate(tables):
             if which == k or (isinstance(which, str) and which in (table.name, table.ID)):
                 return k
-        hint = nearest(which, names) if isinstance(which, str) else ""
-        raise TableError(f"{self.path} has no table {which!r}{hint} (it has {shown}).")
+        near = hint(which, names) if isinstance(which, str) else ""
+        raise TableError(f"{self.path} has no table {which!r}{near} (it has {shown}).")
 
     def keep(self, columns: Sequence[str]) -> None:
         self.columns = {name: self._column(name) for name in columns}

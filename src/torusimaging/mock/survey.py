@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-from ..arguments import real_number
+from ..arguments import real_number, whole_number
 from ..parallel import Threads, cores
 from ..units import internal
 from .orbits import ORDER, Array, Grid, PhaseTable, mirrored, spline_coefficients, spline_value
@@ -295,9 +295,7 @@ def streams(seed: int, name: str) -> np.random.SeedSequence:
 
 
 def _checked_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number >= 0, not {seed!r}.")
-    return int(seed)
+    return whole_number(seed, "seed", 0)
 
 
 def checked_count(n: int) -> int:
