@@ -52,23 +52,8 @@ class OrbitGrid(eqx.Module):
         The orbits that turn at a kink, where derivatives of J(s) jump, are added to them.  A rule
         has `nodes` nodes, or 8 between each two kinks if that is more.
         """
-        x = np.arange(1, n + 1) / n
-        even = top * np.sinh(STRETCH * x) / np.sinh(STRETCH)
-        kinks = np.asarray(kinks, dtype=float)
-        kinks = kinks[(kinks > 0) & (kinks < top)]
-        # A kink next to an even height would leave a cell too narrow to divide by.
-        apart = np.abs(kinks[:, None] - even).min(axis=1, initial=np.inf) > 1e-6 * kinks
-        heights = np.sort(np.r_[even, kinks[apart]])
-        rows = []
-        for h in heights:
-            edges = np.r_[0.0, np.arcsin(kinks[kinks < h * (1 - 1e-9)] / h), np.pi / 2]
-            rows.append(_split_rule(edges, max(8, -(-nodes // (edges.size - 1)))))
-        width = max(u.size for u, _ in rows)
-        u = np.array([np.r_[u, np.zeros(width - u.size)] for u, _ in rows])
-        w = np.array([np.r_[w, np.zeros(width - w.size)] for _, w in rows])
-        step = max(1, n // COARSE)
-        rows = np.searchsorted(heights, even)[step - 1 :: step]
-        return cls(*map(jnp.asarray, (heights, np.sin(u), np.cos(u), w, rows)))
+        places = tuple(np.asarray(kinks, dtype=float).tolist())
+        return cls(*map(jnp.asarray, _orbits(float(top), places, n, nodes)))
 
     @classmethod
     def for_knots(cls, top: float, knots: np.ndarray, n: int = COARSE) -> "OrbitGrid":
@@ -99,6 +84,28 @@ class OrbitGrid(eqx.Module):
     def top(self) -> Float[Array, ""]:
         """Height of the last orbit."""
         return self.heights[-1]
+
+
+@lru_cache(maxsize=16)
+def _orbits(top: float, places: tuple[float, ...], n: int, nodes: int) -> tuple[np.ndarray, ...]:
+    """The arrays of `OrbitGrid.reaching`, made once for the start, the model and what checks it."""
+    x = np.arange(1, n + 1) / n
+    even = top * np.sinh(STRETCH * x) / np.sinh(STRETCH)
+    kinks = np.asarray(places, dtype=float)
+    kinks = kinks[(kinks > 0) & (kinks < top)]
+    # A kink next to an even height would leave a cell too narrow to divide by.
+    apart = np.abs(kinks[:, None] - even).min(axis=1, initial=np.inf) > 1e-6 * kinks
+    heights = np.sort(np.r_[even, kinks[apart]])
+    rows = []
+    for h in heights:
+        edges = np.r_[0.0, np.arcsin(kinks[kinks < h * (1 - 1e-9)] / h), np.pi / 2]
+        rows.append(_split_rule(edges, max(8, -(-nodes // (edges.size - 1)))))
+    width = max(u.size for u, _ in rows)
+    u = np.array([np.r_[u, np.zeros(width - u.size)] for u, _ in rows])
+    w = np.array([np.r_[w, np.zeros(width - w.size)] for _, w in rows])
+    step = max(1, n // COARSE)
+    rows = np.searchsorted(heights, even)[step - 1 :: step]
+    return heights, np.sin(u), np.cos(u), w, rows
 
 
 # A rule is the solution of an eigenvalue problem, and each orbit of a grid takes the same few.
