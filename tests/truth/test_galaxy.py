@@ -312,9 +312,11 @@ def test_a_fit_beside_the_truth(survey_fit):
     assert np.all(np.abs(rows["median"] - [1, 1, 0]) < [0.03, 0.03, 0.03])
     np.testing.assert_allclose(rows["median"], two["median"], atol=0.02)
     assert rows.meta["n_compared"] + rows.meta["n_left_out"] == 3000
-    figure, axes = one.plot()
+    figure, axes = oti.plot.plot_compared_actions(one)
     assert len(axes) == 3
     figure.clear()
+    with pytest.raises(ValueError, match="must be what compare_actions returned, but 3"):
+        oti.plot.plot_compared_actions(3)
 
 
 def test_bad_input(survey_fit):

@@ -8,7 +8,6 @@ import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable, Table
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
@@ -19,7 +18,6 @@ from ..foliation.grid import OrbitGrid
 from ..foliation.potential import PotentialFoliation
 from ..foliation.potential_orbits import potential_orbits
 from ..mock import Potential1D
-from ..plot import plot_actions
 from ..results.profiles import read_draws
 from ..units import internal
 from .packages import (
@@ -88,12 +86,6 @@ class ActionComparison:
         for name in table.colnames[1:]:
             table[name].info.format = ".4g"
         return table
-
-    def plot(self) -> tuple[Figure, NDArray]:
-        """Three panels: J, theta and Omega of the model against the reference, which is named."""
-        fig, axes = plot_actions(self.table, {n: self.table[f"{n}_ref"] for n in UNITS})
-        fig.suptitle(f"reference: {self.reference}", fontsize="small", wrap=True)
-        return fig, axes
 
 
 def _differences(table: QTable, other: QTable) -> tuple[dict[str, NDArray], NDArray]:

@@ -3,6 +3,7 @@ from .actions import plot_actions
 from .calibration import plot_calibration
 from .catalog import plot_places
 from .chains import plot_corner, plot_trace
+from .compared import plot_compared_actions
 from .consistency import plot_consistency
 from .covariance import plot_cov_corner, plot_cov_ellipse
 from .goodness import plot_goodness
@@ -15,6 +16,7 @@ __all__ = [
     "plot_acceleration_density",
     "plot_actions",
     "plot_calibration",
+    "plot_compared_actions",
     "plot_consistency",
     "plot_counts_label",
     "plot_corner",
