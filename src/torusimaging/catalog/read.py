@@ -68,7 +68,7 @@ def read_stars(files: Sequence[str | Path], request: Request) -> Stars:
     default name only from the file of its observable.  A key that both files repeat, in rows that
     are kept, is a remark of the flow.
 
-    Raises ``FileNotFoundError`` and ``ValueError`` as `torusimaging.data.files.open_table` does,
+    Raises ``FileNotFoundError`` and ``ValueError`` as `torusimaging.data.open_table` does,
     and ``ValueError`` for a missing column (with the nearest name), the same table twice, an empty
     join, and an id that occurs twice where nothing says which row to keep; `UnitError` for a
     column whose unit is missing or wrong.

@@ -47,7 +47,7 @@ class DensityForm(eqx.Module):
         """Degrees of freedom of the factors of the prior that are multivariate Student's t.
 
         Residuals of such a factor are normal but for one unknown factor of all their sds (see
-        `priors.student_residuals`).
+        `priors.slopes.student_residuals`).
         """
         return {}
 

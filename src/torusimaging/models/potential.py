@@ -167,7 +167,8 @@ class TorusImaging1DPotential(OrbitModel):
         units : a unit system, for scripts that give one, without effect
 
         Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
-        orbits (see `gradient.changes`), density knots that do not cover the data, or bad options.
+        orbits (see `data.gradient.changes`), density knots that do not cover the data, or bad
+        options.
         """
         require_x64()
         set_here = ("density", "height", "top")

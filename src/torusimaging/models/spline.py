@@ -174,7 +174,7 @@ class TorusImaging1DSpline(OrbitModel):
         knots: str | None = None,
         **options,
     ) -> tuple["TorusImaging1DSpline", dict, dict]:
-        """A model, bounds and a start for a binned map (see `initial.guess`).
+        """A model, bounds and a start for a binned map (see `models.start.guess`).
 
         `label_knots` and the values of `e_knots` are numbers of knots, or the knots themselves;
         `options` go to the class.  The data decide the sign of the label's slope, the centre, the
@@ -186,7 +186,7 @@ class TorusImaging1DSpline(OrbitModel):
         given smoothness sds times 0.5, 1 or 2; numbers that are given are where it begins, and
         knots that are given are kept.  It compiles and fits up to 6 models, half a minute to two.
         Raises ``ValueError`` for fewer pixels than parameters, a label that says nothing of the
-        orbits (see `gradient.changes`), and ``prior="price-whelan25"`` with it, which has no
+        orbits (see `data.gradient.changes`), and ``prior="price-whelan25"`` with it, which has no
         evidence.
         """
         require_x64()

@@ -16,7 +16,7 @@ from ..plot.style import DPI
 def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
     """Write ``map.csv``, ``stars.parquet``, ``cuts.ecsv`` and ``places.png`` to `folder`.
 
-    `oti fit` reads the map, `torusimaging.data.files.open_table` the stars: every column with its
+    `oti fit` reads the map, `torusimaging.data.open_table` the stars: every column with its
     unit, and the frame, configuration and cuts in the table's metadata.  Everything is written
     beside the folder first and moved in when complete.  Returns the files.
 

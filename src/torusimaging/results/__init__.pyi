@@ -1,0 +1,3 @@
+from . import literature
+
+__all__ = ["literature"]
