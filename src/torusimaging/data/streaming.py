@@ -79,7 +79,8 @@ def bin_files(
 
     Parameters
     ----------
-    paths : a file, a folder (a HATS catalogue, too), a pattern or a list of them: FITS, Parquet, CSV, ECSV or VOTable; or a catalogue that LSDB has opened,
+    paths : a file, a folder (a HATS catalogue, too), a pattern or a list of them: FITS, Parquet,
+        CSV, ECSV or VOTable; or a catalogue that LSDB has opened,
         perhaps with cuts, whose partitions then stand for files
     bins : ``{"pos": edges, "vel": edges}``, increasing, with units
     columns : names of the columns, ``{"pos": ..., "vel": ..., "label": ..., "label_err": ...,

@@ -56,7 +56,8 @@ class UnknownScale(NamedTuple):
         (1 + Q / dof)^-p = (dof / 2)^p / Gamma(p) int w^(p - 1) e^(-w (dof + Q) / 2) dw,
 
     with Q = |y|^2, n rows and p = (dof + n) / 2 (see `priors.slopes.student_residuals`).
-    `ln_terms` are the logarithms of the terms of that integral without e^(-w Q / 2), at the precisions `w`.
+    `ln_terms` are the logarithms of the terms of that integral without e^(-w Q / 2), at the
+    precisions `w`.
     """
 
     rows: np.ndarray
