@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test demo notebook bench fresh
+.PHONY: test quick demo notebook bench fresh
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ test: $(VENV)/.ready
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# The tests of which all together take less than two minutes.
+quick: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m quick
 
 # A wheel in new environments of each of these versions that is at hand.
 PYTHONS ?= 3.11 3.12 3.13

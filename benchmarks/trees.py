@@ -49,7 +49,7 @@ with tempfile.TemporaryDirectory() as folder:
     columns = dict(zip(("z", "vz", "y", "e"), many))
     oti.data.write_table(path, columns)
     names = {"pos": "z", "vel": "vz", "label": "y", "label_err": "e"}
-    timed("streaming 4e6 stars", lambda: oti.data.bin_files([path], names, bins), 3)
+    timed("streaming 4e6 stars", lambda: oti.data.bin_files([path], bins, names), 3)
 for model in ("potential", "spline"):
     fit = timed(f"{model}: optimum, cold", lambda: oti.fit_map(binned, model=model))
     timed(f"{model}: optimum, warm", lambda: oti.fit_map(binned, model=model), 3)

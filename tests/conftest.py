@@ -17,6 +17,26 @@ jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
 
+# Files that fit, sample or run other programs for long; all others are the quick tier.
+SLOW = """
+cli/test_calibrate cli/test_cli cli/test_interruption
+recovery/test_calibration recovery/test_potential_recovery recovery/test_recovery
+truth/test_compare truth/test_consistency truth/test_contracts truth/test_fourier
+truth/test_galaxy truth/test_goodness truth/test_potential truth/test_samplers
+unit/test_checkpoint unit/test_compilation unit/test_docs unit/test_doors unit/test_exits
+unit/test_guiding unit/test_plot_chains unit/test_potential_model unit/test_priors
+unit/test_results unit/test_smooth_density unit/test_spline_model unit/test_streaming
+unit/test_symmetry unit/test_tutorial unit/test_user_model unit/test_verdict unit/test_words
+""".split()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is in no slow file as quick: ``pytest -m quick``."""
+    for item in items:
+        if "/".join((item.path.parent.name, item.path.stem)) not in SLOW:
+            item.add_marker(pytest.mark.quick)
+
+
 def pytest_configure(config):
     """Keep compiled programs on disk for this run: workers and child processes share them.
 

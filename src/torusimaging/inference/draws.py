@@ -209,6 +209,8 @@ class LaplaceState(NamedTuple):
     verdict: str
     efficiency: float
 
+    num_chains = 1  # its draws are one row
+
     def __repr__(self) -> str:
         return f"LaplaceState({self.logdensity.size} draws: {self.verdict})"
 

@@ -80,6 +80,9 @@ def residuals(z: Array, problem: Problem) -> Array:
 def minus_ln_posterior(z: Array, problem: Problem) -> Array:
     """Minus the ln posterior in the parameters, up to a constant."""
     params, model = problem.params(z), problem.model
+    if problem.likelihood.cost_is_squares:
+        # One sum over all residuals compiles to a program that is up to three times as fast.
+        return 0.5 * jnp.sum(residuals(z, problem) ** 2) + model.penalty(params)
     squares = 0.5 * jnp.sum(model.prior_residuals(params) ** 2)
     return problem.likelihood.cost(problem.predict(params)) + squares + model.penalty(params)
 

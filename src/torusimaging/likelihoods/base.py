@@ -21,6 +21,8 @@ class Likelihood(eqx.Module):
     """
 
     least_squares: ClassVar[bool] = False
+    # Whether `cost` is half the sum of the residuals' squares itself, and not up to a constant.
+    cost_is_squares: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -61,7 +63,7 @@ class Likelihood(eqx.Module):
         return 0.0
 
     def residuals(self, prediction: Array) -> Array:
-        """Numbers whose squares, halved, sum to `cost`, where the likelihood is such a sum."""
+        """Numbers whose squares, halved, sum to `cost` up to a constant, where there are such."""
         raise NotImplementedError(f"{type(self).__name__} is no sum of squares.")
 
     def slopes(self, prediction: Array) -> Array:

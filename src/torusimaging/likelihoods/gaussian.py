@@ -17,6 +17,7 @@ class GaussianPixels(Likelihood):
     """Labels that scatter normally about the model's, by their errors."""
 
     least_squares: ClassVar[bool] = True
+    cost_is_squares: ClassVar[bool] = True
     data: Map
 
     @classmethod

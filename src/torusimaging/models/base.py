@@ -91,6 +91,11 @@ class OrbitModel(eqx.Module):
         """Whether parameters have any probability, where a model knows more than its prior says."""
         return jnp.ones((), bool)
 
+    @property
+    def is_regularized(self) -> bool:
+        """Whether `regularization` is a term of the user's own, which is no distribution."""
+        return False
+
     def regularization(self, params: dict) -> Array:
         """A user's own term of minus the ln prior; nothing here."""
         return jnp.zeros(())

@@ -139,6 +139,11 @@ class TorusImaging1D(OrbitModel):
         """Nothing: a user's functions do not tell the shape of their parameters."""
         return None
 
+    @property
+    def is_regularized(self) -> bool:
+        """Whether there is a regularisation of the user's own."""
+        return self.regularization_func is not None
+
     def regularization(self, params: dict) -> Array:
         """The user's regularisation."""
         if self.regularization_func is None:

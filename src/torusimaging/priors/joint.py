@@ -140,7 +140,7 @@ class Prior(NamedTuple):
 
         Raises ``ValueError`` for a prior that is no distribution.
         """
-        if getattr(model, "regularization_func", None) is not None:
+        if model.is_regularized:
             raise ValueError("a user's regularisation is no distribution that could be drawn from.")
         matrix, offset = normal_part(model, params, layout)
         normal = np.flatnonzero(np.any(matrix != 0, axis=0))

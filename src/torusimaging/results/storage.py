@@ -168,7 +168,7 @@ def _to_tree(fit) -> xr.DataTree:
         ),
     }
     if fit.samples is not None and fit.state is not None:
-        chains = getattr(fit.state, "num_chains", 1)
+        chains = fit.state.num_chains
         draws = fit.samples.draws.reshape(chains, -1, layout.size)
         state = fit.state._asdict()
         lp = state.pop("logdensity").reshape(chains, -1)
@@ -185,7 +185,7 @@ def _to_tree(fit) -> xr.DataTree:
 def tree_with_derived(fit, derived: dict, z: np.ndarray, values: dict, units: dict) -> xr.DataTree:
     """The tree of a sampled fit with a group of what follows from its draws."""
     tree = _to_tree(fit)
-    chains = getattr(fit.state, "num_chains", 1)
+    chains = fit.state.num_chains
     columns = {
         name: (("chain", "draw"), np.reshape(x, (chains, -1))) for name, x in derived.items()
     }
