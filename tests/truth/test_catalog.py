@@ -10,8 +10,9 @@ from matplotlib.path import Path as Outline
 
 from torusimaging import catalog, mock
 from torusimaging.catalog.errors import _jacobian
-from torusimaging.catalog.flags import BITS, TUTORIAL
-from torusimaging.catalog.selection import LOW_ALPHA_HORTA24, SELECTIONS, inside
+from torusimaging.catalog.selection import inside
+from torusimaging.catalog.surveys.apogee import LOW_ALPHA_HORTA24, TUTORIAL
+from torusimaging.catalog.surveys.registry import BITS, SELECTIONS
 from torusimaging.mock.apogee import BITS as MOCK_BITS
 
 KMS = u.km / u.s

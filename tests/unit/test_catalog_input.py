@@ -12,7 +12,7 @@ from astropy.table import MaskedColumn, Table
 
 from torusimaging import catalog
 from torusimaging.catalog.join import as_ids
-from torusimaging.catalog.presets import MISSING
+from torusimaging.files.missing import MISSING
 from torusimaging.plot import plot_places
 
 UNITS = {"ra": "deg", "dec": "deg", "parallax": "mas", "pmra": "mas / yr", "pmdec": "mas / yr"}

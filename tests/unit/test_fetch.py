@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 
 from torusimaging import catalog
-from torusimaging.catalog.fetch import DOWNLOADS
+from torusimaging.catalog.surveys.registry import DOWNLOADS
 
 
 def _fits() -> bytes:

@@ -5,13 +5,14 @@ from .config import Config, read_config
 from .cuts import CutFlow, Step
 from .errors import VerticalErrors, vertical_errors
 from .fetch import fetch
-from .flags import BITS, bit, is_set
+from .flags import bit, is_set
 from .frames import FRAMES, Frame, Galactocentric, to_galactocentric
-from .presets import PRESETS, Preset
 from .read import Request, read_stars
 from .sample import Sample, load, measured
-from .selection import SELECTIONS, RotationCurve, Selection, selection
+from .selection import RotationCurve, Selection
 from .stars import Stars
+from .surveys.base import Preset
+from .surveys.registry import BITS, PRESETS, SELECTIONS, selection
 from .templates import template
 
 __all__ = [

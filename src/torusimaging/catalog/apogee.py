@@ -5,9 +5,9 @@ import os
 import numpy as np
 
 from ..arguments import shown, texts
-from .presets import APOGEE_DR17
 from .read import Request, read_stars
 from .stars import Stars
+from .surveys.apogee import APOGEE_DR17
 
 FLAGS = (
     "ASPCAPFLAG",

@@ -15,12 +15,12 @@ import numpy as np
 from ..arguments import nearest
 from ..files.paths import as_path, existing_file
 from ..units import UnitError, internal
-from .flags import ANY, HORTA24, TUTORIAL, bit
+from .flags import bit
 from .frames import FRAMES, KMS, Frame
-from .presets import CORRELATIONS, NEEDED, PRESETS, UNITS, Preset, observables_of
-from .selection import SELECTIONS, SLOPE, RotationCurve, Selection, selection
+from .selection import SLOPE, RotationCurve, Selection
+from .surveys.base import ANY, CORRELATIONS, NEEDED, UNITS, Preset, observables_of
+from .surveys.registry import FLAGS, PRESETS, SELECTIONS, selection
 
-FLAGS = {"tutorial": TUTORIAL, "horta24": HORTA24, "none": {}}
 LENGTH, SPEED, ANGLE = u.kpc, KMS, u.deg
 ROLES = (*UNITS, *CORRELATIONS)
 # The keys of each section and the kind of their values: a unit for quantities, a list for lists.

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
 
 from ..coordinates import doubt_of_label
+from ..files.formats import as_floats
 from .frames import KMS, Galactocentric
-from .stars import Stars, as_floats
+
+if TYPE_CHECKING:
+    from .stars import Stars
 
 FASTEST = 3_000  # km/s: far above the escape speed, far below the marks of a missing value
 NEAREST = 1e-3  # kpc: nearer than the nearest star
@@ -20,7 +24,7 @@ MARK = "if that stands for a missing value, name it in missing = [...]"
 
 
 def doubts(
-    stars: Stars, places: Galactocentric, label: tuple[str, str | None], unique: str | None
+    stars: "Stars", places: Galactocentric, label: tuple[str, str | None], unique: str | None
 ) -> Iterator[str]:
     """What is worth a word about the selected stars: speeds, distances, labels, repetitions.
 
@@ -82,11 +86,11 @@ def _stars(which: np.ndarray) -> str:
     return f"{n:,} star{'s are' if n > 1 else ' is'}"
 
 
-def _column(stars: Stars) -> str:
+def _column(stars: "Stars") -> str:
     return stars.roles.get(stars.distance, stars.distance)
 
 
-def _distance(stars: Stars) -> np.ndarray:
+def _distance(stars: "Stars") -> np.ndarray:
     return stars.quantity(stars.distance).to_value(u.kpc, u.parallax())
 
 

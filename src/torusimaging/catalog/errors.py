@@ -20,9 +20,9 @@ from ..arguments import shown
 from ..files.formats import filled
 from ..units import internal
 from .frames import CHUNK, KMS, TRANSVERSE, Frame, Sky, is_parallax, plain_observables
+from .surveys.base import OBSERVABLES
 
 # The observables in the catalogue's order; the third may be a distance.
-OBSERVABLES = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 UNITS = {"ra": u.mas, "dec": u.mas, "parallax": u.mas, "distance": u.kpc}
 UNITS |= {"pmra": u.mas / u.yr, "pmdec": u.mas / u.yr, "radial_velocity": KMS}
 MAS = 4.84813681109536e-09  # rad: (1 * u.mas).to_value(u.rad)
@@ -35,12 +35,6 @@ class VerticalErrors:
     z: u.Quantity
     v_z: u.Quantity
     correlation: np.ndarray
-
-
-def correlation_names() -> list[str]:
-    """The names of the catalogue's correlation columns, as Gaia calls them."""
-    five = OBSERVABLES[:5]
-    return [f"{a}_{b}_corr" for i, a in enumerate(five) for b in five[i + 1 :]]
 
 
 def vertical_errors(

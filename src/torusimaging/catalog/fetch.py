@@ -11,69 +11,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from ..arguments import shown
 from ..files.fits import check_whole
 from ..files.formats import TableError
 from ..files.paths import as_path
 from ..files.writing import in_use, put
-from .presets import PRESETS
+from .surveys.registry import DOWNLOADS, PRESETS
 
-SDSS = "https://data.sdss.org/sas"
 ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[^\0]*)?$", re.IGNORECASE)
 BLOCK = 2**20
 TIMEOUT = (10, 60)  # s to connect, and between two blocks
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file: its name, its address, or in words where a person finds it."""
-
-    name: str
-    url: str | None
-    where: str
-
-
-DOWNLOADS: Mapping[str, tuple[Download, ...]] = MappingProxyType(
-    {
-        "apogee-dr17": (
-            Download(
-                "allStarLite-dr17-synspec_rev1.fits",
-                f"{SDSS}/dr17/apogee/spectro/aspcap/dr17/synspec_rev1/"
-                "allStarLite-dr17-synspec_rev1.fits",
-                "the SDSS archive",
-            ),
-            Download(
-                "allStar-dr17-synspec-gaiadr3-gaiasourcelite.fits",
-                None,
-                "the page of the published tutorial 'Model a vertical abundance gradient'",
-            ),
-        ),
-        "apogee-dr17-alone": (
-            Download(
-                "allStarLite-dr17-synspec_rev1.fits",
-                f"{SDSS}/dr17/apogee/spectro/aspcap/dr17/synspec_rev1/"
-                "allStarLite-dr17-synspec_rev1.fits",
-                "the SDSS archive",
-            ),
-        ),
-        "sdss-v-dr19": (
-            Download(
-                "astraAllStarASPCAP-0.6.0.fits.gz",
-                f"{SDSS}/dr19/spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits.gz",
-                "the SDSS archive",
-            ),
-        ),
-        "sdss-v-dr20": (
-            Download(
-                "astraAllStarASPCAP-0.8.1.fits.gz",
-                f"{SDSS}/dr20/spectro/astra/0.8.1/summary/astraAllStarASPCAP-0.8.1.fits.gz",
-                "the SDSS archive",
-            ),
-        ),
-    }
-)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from ..files.paths import as_path
 from ..units import UnitError
 from .cuts import CutFlow
 from .join import EXACT, as_ids, best_rows, join_rows, repeated, repeated_pairs
-from .presets import ERRORS, NEEDED, OPTIONAL, PRESETS, UNITS, Preset, observables_of
 from .stars import Stars
+from .surveys.base import ERRORS, NEEDED, OPTIONAL, UNITS, Preset, observables_of
+from .surveys.registry import PRESETS
 
 
 @dataclass(frozen=True)

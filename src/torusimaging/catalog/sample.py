@@ -10,13 +10,15 @@ import numpy as np
 from astropy.table import Table
 
 from ..data.binning import get_binned_label
+from ..files.formats import as_floats
 from ..units import UnitError, label_unit
 from .config import Config, read_config
 from .doubts import doubts
-from .errors import VerticalErrors, correlation_names, vertical_errors
+from .errors import VerticalErrors, vertical_errors
 from .frames import KMS, Frame, Galactocentric, to_galactocentric
 from .read import Request, read_stars
-from .stars import Stars, as_floats
+from .stars import Stars
+from .surveys.base import correlation_names
 
 CORRELATIONS = correlation_names()
 

@@ -6,17 +6,20 @@ the radius of the circular orbit with the star's angular momentum solves R_g v_c
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Real
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
 
 from ..arguments import positive, texts, truth
+from ..files.formats import as_floats
 from ..units import internal
 from .frames import KMS, Galactocentric
-from .stars import as_floats
+
+if TYPE_CHECKING:
+    pass
 
 SLOPE = KMS / u.kpc
 
@@ -235,73 +238,3 @@ def _are_numbers(values: object, n: int) -> bool:
     if not isinstance(values, Sequence | np.ndarray) or np.shape(values) != (n,):
         return False
     return all(isinstance(x, Real) for x in values)
-
-
-# The published tutorial: R within 1 kpc of R0 = 8.3 kpc.
-_TUTORIAL = Selection(
-    R=(7.3 * u.kpc, 9.3 * u.kpc),
-    y_max=1 * u.kpc,
-    dR_max=1.5 * u.kpc,
-    vR_max=25 * KMS,
-)
-# The low-alpha region of the authors' notebook of Horta et al. 2024: [Mg/Fe] below 0.185 for
-# -0.8 < [Fe/H] < -0.4, below 0.12 - 0.167 [Fe/H] up to -0.05, below 0.12 up to 0.6.  It has no
-# lower edge; here that is -1, below all stars.
-LOW_ALPHA_HORTA24 = (
-    (-0.8, -1.0),
-    (-0.8, 0.185),
-    (-0.4, 0.185),
-    (-0.4, 0.12 + 0.167 * 0.4),
-    (-0.05, 0.12 + 0.167 * 0.05),
-    (-0.05, 0.12),
-    (0.6, 0.12),
-    (0.6, -1.0),
-)
-_HORTA24 = Selection(
-    z_max=2 * u.kpc,
-    vz_max=(80 * u.kpc / u.Gyr).to(KMS),
-    rotation=RotationCurve(229 * KMS, -1.7 * SLOPE, 8.275 * u.kpc, "star"),
-    dR_max=1 * u.kpc,
-    # The notebook's R_g has the sign of the rotation, so that |R - R_g| leaves out the others.
-    prograde=True,
-    vR_max=50 * KMS,
-    ranges=MappingProxyType({"SNR": (50.0, np.inf), "LOGG": (1.5, 3.5), "TEFF": (3500.0, 5500.0)}),
-    polygon=LOW_ALPHA_HORTA24,
-)
-# The authors' notebook of the vertical gradient of Price-Whelan et al. 2025; the flags, which it
-# leaves out, are cut as in the tutorial by default.
-_PRICE_WHELAN25 = Selection(
-    ranges=MappingProxyType(
-        {
-            "LOGG": (1.5, 3.0),
-            "TEFF": (3000.0, 5500.0),
-            "FE_H": (-0.8, 0.5),
-            "MG_FE": (-0.2, 0.22),
-        }
-    ),
-    Lz_spread=0.15,
-    Lz_radius=8.275 * u.kpc,
-)
-SELECTIONS: Mapping[str, Selection] = MappingProxyType(
-    {
-        "tutorial": _TUTORIAL,
-        "horta24": _HORTA24,
-        "price-whelan25": _PRICE_WHELAN25,
-        # What the survey's page "Flags" recommends beside its flags.
-        "galah-dr4": Selection(ranges=MappingProxyType({"snr_px_ccd3": (30.0, np.inf)})),
-        "none": Selection(),
-    }
-)
-
-
-def selection(name: str, **changes) -> Selection:
-    """A published selection by name, with `changes` to its parameters.
-
-    Raises ``ValueError`` for an unknown name or parameter.
-    """
-    if not isinstance(name, str) or name not in SELECTIONS:
-        raise ValueError(f"there is no selection {name!r} (known: {', '.join(SELECTIONS)}).")
-    try:
-        return replace(SELECTIONS[name], **changes)
-    except TypeError as error:
-        raise ValueError(f"a selection has no such parameter: {error}.") from None

@@ -7,10 +7,11 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
-from ..files.formats import filled
+from ..files.formats import as_floats
 from .cuts import CutFlow
-from .flags import ANY, is_set
+from .flags import is_set
 from .join import EXACT
+from .surveys.base import ANY
 
 
 @dataclass
@@ -110,8 +111,3 @@ class Stars:
 def _unmasked(values: np.ndarray) -> np.ndarray:
     """A plain array where no value is masked."""
     return values if np.ma.is_masked(values) else np.asarray(values)
-
-
-def as_floats(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A column as float64; a ``ValueError`` that names one that holds no numbers."""
-    return filled(columns[name], f"column '{name}'")

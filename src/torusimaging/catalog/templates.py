@@ -3,8 +3,9 @@
 from ..arguments import shown
 from .config import FLAGS
 from .frames import FRAMES
-from .presets import PRESETS, UNITS, Preset, observables_of
-from .selection import SELECTIONS, Selection
+from .selection import Selection
+from .surveys.base import UNITS, Preset, observables_of
+from .surveys.registry import PRESETS, SELECTIONS
 
 EXAMPLE = "  # an example; default: none"
 LIMITS = {"y_max": "1 kpc", "z_max": "2 kpc", "dR_max": "1.5 kpc"}

@@ -1,7 +1,7 @@
 """Table files of each kind, of which only the columns asked for are read."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,11 @@ def filled(values: Any, what: str) -> NDArray:
     if (plain := np.asarray(values)).dtype.kind not in "iufb":
         raise ValueError(f"{what} must hold real numbers, but {_seen(plain)}.")
     return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+
+
+def as_floats(columns: Mapping, name: str) -> NDArray:
+    """A column of a table as float64; a ``ValueError`` that names one that holds no numbers."""
+    return filled(columns[name], f"column '{name}'")
 
 
 def _seen(values: NDArray) -> str:

@@ -2,18 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 
-from ..catalog import Sample
 from ..data import write_map
 from ..files.folders import filled_folder
 from ..files.open import write_table
 from ..plot import plot_places
 from ..plot.style import DPI
 
+if TYPE_CHECKING:
+    from ..catalog import Sample
 
-def write_sample(sample: Sample, folder: str | os.PathLike) -> list[Path]:
+
+def write_sample(sample: "Sample", folder: str | os.PathLike) -> list[Path]:
     """Write ``map.csv``, ``stars.parquet``, ``cuts.ecsv`` and ``places.png`` to `folder`.
 
     `oti fit` reads the map, `torusimaging.data.open_table` the stars: every column with its

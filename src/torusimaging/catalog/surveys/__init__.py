@@ -1,0 +1,1 @@
+"""One file a survey: its columns, flags, downloads and published selections."""
