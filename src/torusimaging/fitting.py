@@ -9,6 +9,7 @@ import astropy.units as u
 import numpy as np
 
 from .arguments import check_detrend, check_options, shown, whole_number
+from .data.gradient import check_gradient, check_pixels
 from .data.pixels import (
     MEANS,
     VELOCITY,
@@ -19,10 +20,11 @@ from .data.pixels import (
     without_gradient,
 )
 from .inference.problem import Problem, solve
-from .likelihoods import Likelihood, likelihood_kind
+from .likelihoods import GaussianPixels, Likelihood, likelihood_kind
 from .models.base import OrbitModel
 from .models.registry import model_kind
 from .models.verbs import MOST_STEPS
+from .parameters import Layout
 from .results import storage
 from .results.fit import Fitted, derive
 from .results.profiles import on_grid, profiles
@@ -146,9 +148,14 @@ def fit_map(
         data |= dict(zip(MEANS, means, strict=True))
     data |= read_parts(bdata, found.good)
     kind = likelihood_kind(likelihood)
+    if kind is not GaussianPixels and options.get("knots") is not None:
+        raise ValueError('knots="auto" is for the likelihood "gaussian": give numbers of knots.')
     # The map is read: from here on it is passed as it was.
     made, bounds, start = maker.auto_init(pixels, **options)
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    # What an own model's start may not look at.
+    check_pixels(pixels.pos.size, Layout.of(start).size)
+    check_gradient(pixels)
     problem = Problem.of(made, kind.read(pixels), start, bounds)
     result = solve(problem, made.floats(start), max_steps, throw=True)
     return Fit(

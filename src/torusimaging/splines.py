@@ -66,14 +66,15 @@ class QuadraticSpline(eqx.Module):
         out = jnp.zeros_like(x)
         bends = self._bends()
         for i in range(bends.shape[0]):
-            out = out + bends[i] * (x > self.knots[i + 1])
+            out = out + jnp.where(x > self.knots[i + 1], bends[i], 0.0)
         return out
 
     def jet(self, x: Float[Array, "..."]) -> tuple[Array, Array, Array]:
         """(f, f', f'') in array form: a short program, for a few points rather than for maps."""
         bends, rise = self._bends(), jnp.maximum(x[..., None] - self.knots[1:], 0.0)
         value = self.value + self.slopes[0] * (x - self.knots[0]) + 0.5 * rise**2 @ bends
-        return value, self.slopes[0] + rise @ bends, (rise > 0) @ bends
+        steps = (rise > 0).astype(bends.dtype)
+        return value, self.slopes[0] + rise @ bends, steps @ bends
 
 
 def check_knots(knots, name: str) -> None:

@@ -38,7 +38,9 @@ def test_maps_of_like_size_share_their_programs(model, caplog):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "jax"), jax.log_compiles():
             function()
-        return [r.getMessage()[:80] for r in caplog.records if "Compiling" in r.getMessage()]
+        texts = [r.getMessage()[:80] for r in caplog.records if "Compiling" in r.getMessage()]
+        # What puts a plain array of a new length on the device is no program of this package.
+        return [text for text in texts if "jit(stage)" not in text]
 
     assert not compiled(lambda: use(maps[1], model=model))
     # The watch sees what does compile: another number of knots is another program.
@@ -51,7 +53,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_nans", True)
 import torusimaging as oti
-bins = {"pos": np.linspace(-1.0, 1.0, 21) * u.kpc, "vel": np.linspace(-60, 60, 21) * u.km / u.s}
+bins = {"pos": np.linspace(-1.3, 1.3, 27) * u.kpc, "vel": np.linspace(-60, 60, 21) * u.km / u.s}
 s = oti.mock.draw_stars(20_000, seed=1, selection="survey")
 binned = oti.data.get_binned_label(s.pos, s.vel, s.label, bins, label_err=s.label_err)
 for model in ("potential", "spline"):
@@ -63,7 +65,11 @@ for model in ("potential", "spline"):
 
 
 def test_strict_promotion_and_no_nan():
-    """A fit mixes no kinds of numbers in silence, and meets no NaN on its way."""
+    """A fit mixes no kinds of numbers in silence, and meets no NaN on its way.
+
+    The map reaches beyond 1.1 kpc, up to which its surface density is asked for: what lies beyond a
+    model is NaN on purpose.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", STRICT], env=environment, capture_output=True, text=True

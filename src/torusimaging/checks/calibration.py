@@ -16,6 +16,7 @@ from ..data.pixels import require_x64
 from ..files.paths import as_path, existing_file
 from ..files.writing import in_use, write_complete
 from ..inference.identity import data_digest, digest, model_digest
+from ..likelihoods import GaussianPixels
 from ..parallel import cores
 from ..results.fit import Fitted
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
@@ -232,6 +233,8 @@ def calibrate(
         "num_steps": num_steps,
         "seed": seed,
     }
+    if fit.likelihood is not GaussianPixels:
+        settings["likelihood"] = fit.likelihood.__name__
     done: dict[int, dict] = {}
     campaign = Campaign.of(fit, simulations, settings)
     names, parameters = campaign.names(), campaign.layout.size

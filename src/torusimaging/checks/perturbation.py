@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..coordinates import Points
+from ..foliation import PotentialFoliation
 from ..foliation.density import FOUR_PI_G
 from ..foliation.field import CENTRE
 from ..foliation.grid import HalfTable, orbit_integrals
@@ -91,7 +92,7 @@ def compare_sides(problem: Problem, params: dict, found: Linear | None = None) -
     """
     model = problem.model
     foliation = model.foliation(model.floats(params))
-    if foliation.sides is None or foliation.sides[1] is not None:
+    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
         return None
     found = linearise(problem, params) if found is None else found
     reach = float(model.reach(params))
@@ -134,7 +135,7 @@ def add_layer(problem: Problem, params: dict, found: Linear | None = None) -> Th
     """
     model = problem.model
     foliation = model.foliation(model.floats(params))
-    if foliation.sides is None or foliation.sides[1] is not None:
+    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
         return None
     found = linearise(problem, params) if found is None else found
     column = _layer_column(model, params, problem.likelihood.points)

@@ -141,7 +141,8 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
             best = campaign.model.optimize(
                 start, campaign.likelihood, bounds=campaign.bounds, **data
             )
-            if chi2_per_pixel(campaign.model, data, best.params) > WRONG:
+            normal = campaign.likelihood.cost_is_squares
+            if normal and chi2_per_pixel(campaign.model, data, best.params) > WRONG:
                 poor.append(best)
             else:
                 return *_draws(campaign, data, best.params, seed), ""

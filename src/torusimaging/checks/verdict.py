@@ -36,6 +36,7 @@ from scipy import stats
 from ..coordinates import Points, doubt_of_label, sun_of
 from ..data.gradient import doubts
 from ..data.pixels import read_parts
+from ..foliation import FourierFoliation
 from ..foliation.density import Side
 from ..inference.draws import LaplaceState, SampleState, percentiles
 from ..inference.linear import Linear, linearise
@@ -394,7 +395,8 @@ def _data(case: _Case) -> Iterator[Finding]:
             "count twice, and the uncertainties are too small.",
             "remove the copies from the map.",
         )
-    if not case.fit.chi2_per_pixel < chi2_of_constant(case.fit.data):
+    normal = case.fit.likelihood.cost_is_squares
+    if normal and not case.fit.chi2_per_pixel < chi2_of_constant(case.fit.data):
         yield Finding(
             NO,
             "The fitted label describes the map no better than a constant.",
@@ -449,6 +451,8 @@ def _the_sun(case: _Case) -> Iterator[Finding]:
 
 
 def _scatter(case: _Case) -> Iterator[Finding]:
+    if not case.fit.likelihood.cost_is_squares:
+        return
     chi2, n = case.fit.chi2_per_pixel, case.fit.data["label"].size
     if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / n)):
         yield Finding(
@@ -611,7 +615,7 @@ def _limits(case: _Case) -> Iterator[Finding]:
 
 def _consistency(case: _Case) -> Iterator[Finding]:
     fit = case.fit
-    if fit.model.foliation(fit.params).one_field:
+    if not isinstance(fit.model.foliation(fit.params), FourierFoliation):
         return
     try:
         found = check_consistency(fit)

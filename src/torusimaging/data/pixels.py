@@ -74,6 +74,8 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     """
     if isinstance(data, Map) and not centres:
         require_x64()
+        if kind != "gaussian":
+            raise ValueError("counts must be given as a map that has them, not as one of labels.")
         return data
     found = read_pixels(data, kind)
     return found.at_centres if centres else found.map
@@ -151,6 +153,8 @@ def read_pixels(data: Any, kind: str = "gaussian") -> Pixels:
     for name, centre, mean in zip(MEANS, places, places[2:], strict=False):
         _check_mean(mean[good], centre[good], name)
     pos, vel = places[-2:]
+    _check_size(places[0][good], "pos", FARTHEST, " kpc: check its unit")
+    _check_size(places[1][good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
     _check_size(pos[good], "pos", FARTHEST, " kpc: check its unit")
     _check_size(vel[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
     for name, x in zip(names, values, strict=True):
@@ -317,5 +321,7 @@ def _column(x, name: str, label) -> np.ndarray:
 def pad(data: Map, block: int = 1024) -> Map:
     """The map filled up with pixels without weight, so that maps of like size share a program."""
     extra = -data.pos.size % block
-    columns = [jnp.pad(c, (0, extra), mode="edge") for c in (data.pos, data.vel, data.label)]
-    return Map(*columns, jnp.pad(data.label_err, (0, extra), constant_values=jnp.inf))
+    # By numpy: padding by JAX would be a program for each number of pixels.
+    columns = [np.pad(c, (0, extra), mode="edge") for c in (data.pos, data.vel, data.label)]
+    error = np.pad(data.label_err, (0, extra), constant_values=np.inf)
+    return Map(*map(jnp.asarray, (*columns, error)))

@@ -1,4 +1,4 @@
-"""What a run is of: short digests of data, model and bounds, for checkpoints."""
+"""Digests of a run's inputs (data, model and bounds), by which checkpoints know it."""
 
 import hashlib
 import json
@@ -6,8 +6,6 @@ from importlib import metadata
 
 import jax
 import numpy as np
-
-from ..data.pixels import read_map
 
 PACKAGES = ("orbital-torus-imaging", "jax", "blackjax")
 
@@ -31,15 +29,15 @@ def model_digest(model) -> str:
     """The digest of a model's arrays and, where it has them, of its settings."""
     try:
         settings = json.dumps(model.settings())
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         settings = ""  # Models of a user's own functions have no settings on file.
     return digest((jax.tree.leaves(model), settings))
 
 
-def identity_of(model, bdata: dict, bounds, settings: dict) -> dict:
+def identity_of(model, likelihood, bounds, settings: dict) -> dict:
     """Settings, digests of data, model and bounds, and the versions that decide the draws."""
     return settings | {
-        "data": digest(tuple(read_map(bdata).__dict__.values())),
+        "data": digest(tuple(jax.tree.leaves(likelihood))),
         "model": f"{type(model).__name__} {model_digest(model)}",
         "bounds": digest(bounds),
         "versions": {name: metadata.version(name) for name in PACKAGES},

@@ -93,8 +93,8 @@ class OrbitModel(eqx.Module):
 
     @property
     def is_regularized(self) -> bool:
-        """Whether `regularization` is a term of the user's own, which is no distribution."""
-        return False
+        """Whether `regularization` is a term of the model's own, which is no distribution."""
+        return type(self).regularization is not OrbitModel.regularization
 
     def regularization(self, params: dict) -> Array:
         """A user's own term of minus the ln prior; nothing here."""
@@ -103,7 +103,7 @@ class OrbitModel(eqx.Module):
     @property
     def is_least_squares(self) -> bool:
         """Whether the prior is a sum of squares between limits, as Levenberg-Marquardt needs."""
-        return all(map(named.is_square, self.given.values()))
+        return not self.is_regularized and all(map(named.is_square, self.given.values()))
 
     def prior_residuals(self, params: dict) -> Array:
         """Terms whose squares, halved, are minus the ln prior but for `penalty`.

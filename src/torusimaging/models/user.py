@@ -150,11 +150,6 @@ class TorusImaging1D(OrbitModel):
             return jnp.zeros(())
         return self.regularization_func(self, params)
 
-    @property
-    def is_least_squares(self) -> bool:
-        """Whether there is no regularisation of the user's own, and no prior but normal ones."""
-        return self.regularization_func is None and super().is_least_squares
-
     def r_e_max(self, params: dict) -> Array:
         """The elliptical radius at which the functions end."""
         return jnp.asarray(self.limit)

@@ -27,7 +27,7 @@ from ..inference.problem import (
     minus_ln_posterior_free,
     solve,
 )
-from ..likelihoods import Likelihood, likelihood_kind
+from ..likelihoods import GaussianPixels, Likelihood, likelihood_kind
 from ..parameters import Layout, make_bounds
 from ..priors import joint
 
@@ -109,11 +109,14 @@ def mcmc_run_label(
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     if truth(resume, "resume") and checkpoint is None:
         raise ValueError("resume needs the checkpoint to go on from.")
-    problem = Problem.of(self, likelihood_kind(likelihood).read(bdata), p0, bounds)
+    data = likelihood_kind(likelihood).read(bdata)
+    problem = Problem.of(self, data, p0, bounds)
     kept = None
     if checkpoint is not None:
         value = float(evaluate(minus_ln_posterior_free, problem.free(self.floats(p0)), problem))
-        identity = identity_of(self, bdata, bounds, numbers | {"seed": rng_seed})
+        identity = identity_of(self, data, bounds, numbers | {"seed": rng_seed})
+        if type(data) is not GaussianPixels:
+            identity["likelihood"] = type(data).__name__
         # A user's functions leave no other trace; another machine may change last digits.
         identity["minus ln posterior at p0"] = f"{value:.7g}"
         kept = Checkpoint(checkpoint, identity, resume)

@@ -91,7 +91,7 @@ def _variables(layout: Layout, draws: np.ndarray) -> dict:
 def _model_text(model) -> str:
     """The model as JSON: its kind and the arguments that make it."""
     for kind, cls in MODELS.items():
-        if isinstance(model, cls):
+        if type(model) is cls:
             return json.dumps({"kind": kind} | model.settings())
     raise ValueError(
         f"a {type(model).__name__} cannot be saved: its functions are code, not numbers."
