@@ -7,8 +7,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 
-from ..arguments import hint as question
-from ..arguments import shown, texts
+from ..arguments import hint, shown, texts
 from ..files.formats import filled
 from ..files.missing import MISSING, is_missing
 from ..files.open import TableFile, open_table
@@ -227,8 +226,8 @@ def _require(tables: list[TableFile], name: str) -> None:
     if name not in known:
         where = " or ".join(dict.fromkeys(str(table.path) for table in tables))
         shown = ", ".join(known[:12]) + ", ..." * (len(known) > 12)
-        hint = question(name, known) or f" (columns: {shown})."
-        raise ValueError(f"there is no column '{name}' in {where}{hint}")
+        end = hint(name, known) or f" (columns: {shown})."
+        raise ValueError(f"there is no column '{name}' in {where}{end}")
 
 
 def _units(

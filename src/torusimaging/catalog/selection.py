@@ -8,7 +8,6 @@ the radius of the circular orbit with the star's angular momentum solves R_g v_c
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -17,9 +16,6 @@ from ..arguments import positive, texts, truth
 from ..files.formats import as_floats
 from ..units import internal
 from .frames import KMS, Galactocentric
-
-if TYPE_CHECKING:
-    pass
 
 SLOPE = KMS / u.kpc
 

@@ -15,8 +15,7 @@ from ..arguments import choice, shown, truth, whole_number
 from ..data.pixels import require_x64
 from ..files.paths import as_path, existing_file
 from ..files.writing import in_use, write_complete
-from ..inference.identity import data_digest, digest, model_digest
-from ..likelihoods import GaussianPixels
+from ..inference.identity import data_digest, digest, likelihood_note, model_digest
 from ..parallel import cores
 from ..results.fit import Fitted
 from .ranks import DRAWS, LEVELS, holm, inside, uniformity
@@ -232,9 +231,7 @@ def calibrate(
         "num_warmup": num_warmup,
         "num_steps": num_steps,
         "seed": seed,
-    }
-    if fit.likelihood is not GaussianPixels:
-        settings["likelihood"] = fit.likelihood.__name__
+    } | likelihood_note(fit.likelihood)
     done: dict[int, dict] = {}
     campaign = Campaign.of(fit, simulations, settings)
     names, parameters = campaign.names(), campaign.layout.size

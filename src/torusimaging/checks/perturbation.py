@@ -91,8 +91,7 @@ def compare_sides(problem: Problem, params: dict, found: Linear | None = None) -
     Raises ``ValueError`` away from an optimum and where the posterior is not curved.
     """
     model = problem.model
-    foliation = model.foliation(model.floats(params))
-    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
+    if not _has_one_side(model, params):
         return None
     found = linearise(problem, params) if found is None else found
     reach = float(model.reach(params))
@@ -134,8 +133,7 @@ def add_layer(problem: Problem, params: dict, found: Linear | None = None) -> Th
     Raises ``ValueError`` away from an optimum and where the posterior is not curved.
     """
     model = problem.model
-    foliation = model.foliation(model.floats(params))
-    if not isinstance(foliation, PotentialFoliation) or foliation.below is not None:
+    if not _has_one_side(model, params):
         return None
     found = linearise(problem, params) if found is None else found
     column = _layer_column(model, params, problem.likelihood.points)
@@ -150,6 +148,12 @@ def add_layer(problem: Problem, params: dict, found: Linear | None = None) -> Th
         mass_sd=float(np.sqrt(found.inflation / information[0, 0])),
         density=0.5 / CENTRE + float(taken),
     )
+
+
+def _has_one_side(model, params: dict) -> bool:
+    """Whether the orbits are in a potential whose density is the same above and below the plane."""
+    foliation = model.foliation(model.floats(params))
+    return isinstance(foliation, PotentialFoliation) and foliation.below is None
 
 
 def _schur(found: Linear, T: NDArray) -> tuple[NDArray, NDArray]:

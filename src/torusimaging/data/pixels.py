@@ -59,11 +59,11 @@ def require_x64(model=None) -> None:
         )
 
 
-def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
+def read_map(data: Any, kind: str = "gaussian") -> Map:
     """The usable pixels of a binned map as plain arrays.
 
-    Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these (with
-    `centres` the same pixels at their centres); counts, which are of whole pixels, at the centres.
+    Labels are at the stars' mean places ``pos_mean`` and ``vel_mean``, if the map has these;
+    counts, which are of whole pixels, at the centres.  A `Map` that was read is returned as it is.
     Pixels with a label that is not finite, or an error that is not finite and positive, are left
     out; so are, in Poisson maps, those whose counts are not finite.  A label that is a catalogue's
     mark of a missing value and lies apart from all others (`stands_out`) is not finite either.
@@ -72,13 +72,12 @@ def read_map(data: Any, kind: str = "gaussian", centres: bool = False) -> Map:
     that are not whole, one mean place without the other, numbers that no map can have, and for a
     map with fewer than two usable pixels.
     """
-    if isinstance(data, Map) and not centres:
+    if isinstance(data, Map):
         require_x64()
         if kind != "gaussian":
             raise ValueError("counts must be given as a map that has them, not as one of labels.")
         return data
-    found = read_pixels(data, kind)
-    return found.at_centres if centres else found.map
+    return read_pixels(data, kind).map
 
 
 class Pixels(NamedTuple):
@@ -90,11 +89,6 @@ class Pixels(NamedTuple):
     map: Map
     centres: Points
     good: np.ndarray
-
-    @property
-    def at_centres(self) -> Map:
-        """The usable pixels at their centres."""
-        return Map(*self.centres[:2], self.map.label, self.map.label_err)
 
 
 def read_pixels(data: Any, kind: str = "gaussian") -> Pixels:
@@ -153,10 +147,10 @@ def read_pixels(data: Any, kind: str = "gaussian") -> Pixels:
     for name, centre, mean in zip(MEANS, places, places[2:], strict=False):
         _check_mean(mean[good], centre[good], name)
     pos, vel = places[-2:]
-    _check_size(places[0][good], "pos", FARTHEST, " kpc: check its unit")
-    _check_size(places[1][good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
-    _check_size(pos[good], "pos", FARTHEST, " kpc: check its unit")
-    _check_size(vel[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
+    # The centres, and then the mean places where there are any.
+    for x, y in zip(places[::2], places[1::2], strict=True):
+        _check_size(x[good], "pos", FARTHEST, " kpc: check its unit")
+        _check_size(y[good], "vel", LIGHT, " kpc/Myr, the speed of light: check its unit")
     for name, x in zip(names, values, strict=True):
         _check_size(x[good], name, LARGEST)
     if kind == "gaussian" and (smallest := values[1][good].min()) < 1 / LARGEST:

@@ -7,6 +7,8 @@ from importlib import metadata
 import jax
 import numpy as np
 
+from ..likelihoods import GaussianPixels, Likelihood
+
 PACKAGES = ("orbital-torus-imaging", "jax", "blackjax")
 
 
@@ -34,11 +36,20 @@ def model_digest(model) -> str:
     return digest((jax.tree.leaves(model), settings))
 
 
+def likelihood_note(kind: type[Likelihood]) -> dict[str, str]:
+    """What is written of a likelihood; nothing of the usual one, as before there were others."""
+    return {} if kind is GaussianPixels else {"likelihood": kind.__name__}
+
+
 def identity_of(model, likelihood, bounds, settings: dict) -> dict:
     """Settings, digests of data, model and bounds, and the versions that decide the draws."""
-    return settings | {
-        "data": digest(tuple(jax.tree.leaves(likelihood))),
-        "model": f"{type(model).__name__} {model_digest(model)}",
-        "bounds": digest(bounds),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-    }
+    return (
+        settings
+        | likelihood_note(type(likelihood))
+        | {
+            "data": digest(tuple(jax.tree.leaves(likelihood))),
+            "model": f"{type(model).__name__} {model_digest(model)}",
+            "bounds": digest(bounds),
+            "versions": {name: metadata.version(name) for name in PACKAGES},
+        }
+    )

@@ -60,11 +60,6 @@ class DensityForm(eqx.Module):
         return np.inf
 
     @property
-    def two_sided(self) -> bool:
-        """Whether the densities above and below the plane may differ."""
-        return self.sides(self.start())[1] is not None
-
-    @property
     def places(self) -> Array:
         """Heights of the form's knots (kpc); none for one that has none."""
         return jnp.zeros(0)

@@ -27,7 +27,7 @@ from ..inference.problem import (
     minus_ln_posterior_free,
     solve,
 )
-from ..likelihoods import GaussianPixels, Likelihood, likelihood_kind
+from ..likelihoods import Likelihood, likelihood_kind
 from ..parameters import Layout, make_bounds
 from ..priors import joint
 
@@ -115,8 +115,6 @@ def mcmc_run_label(
     if checkpoint is not None:
         value = float(evaluate(minus_ln_posterior_free, problem.free(self.floats(p0)), problem))
         identity = identity_of(self, data, bounds, numbers | {"seed": rng_seed})
-        if type(data) is not GaussianPixels:
-            identity["likelihood"] = type(data).__name__
         # A user's functions leave no other trace; another machine may change last digits.
         identity["minus ln posterior at p0"] = f"{value:.7g}"
         kept = Checkpoint(checkpoint, identity, resume)
