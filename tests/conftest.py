@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 
 # Files that fit, sample or run other programs for long; all others are the quick tier.
 SLOW = """
+recovery/test_stars unit/test_stars
 cli/test_calibrate cli/test_cli cli/test_interruption
 recovery/test_calibration recovery/test_potential_recovery recovery/test_recovery
 truth/test_compare truth/test_consistency truth/test_contracts truth/test_fourier

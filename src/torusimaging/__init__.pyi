@@ -6,7 +6,8 @@ from .checks.consistency import Consistency, check_consistency
 from .checks.goodness import Goodness, check_goodness
 from .checks.symmetry import Asymmetry, ThinLayer, check_asymmetry, check_thin_layer
 from .checks.verdict import Finding, Verdict, judge
-from .fitting import Fit, fit_map, load
+from .data.stars import Stars
+from .fitting import Fit, fit_map, fit_stars, load
 from .models import (
     Layer,
     TorusImaging1D,
@@ -27,6 +28,7 @@ __all__ = [
     "Goodness",
     "Layer",
     "ModelComparison",
+    "Stars",
     "ThinLayer",
     "TorusImaging1D",
     "TorusImaging1DPotential",
@@ -42,6 +44,7 @@ __all__ = [
     "compare_models",
     "data",
     "fit_map",
+    "fit_stars",
     "foliation",
     "inference",
     "judge",

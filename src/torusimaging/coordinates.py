@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import astropy.units as u
 
+from .arguments import shown
+
 NUMBER = r"[-+\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 UNIT = r"([A-Za-z]+(?:\s*/\s*[A-Za-z]+)?)"
 # What may stand in a frame: its name, how a value is written, and the value's unit.
@@ -26,6 +28,113 @@ NO_LABELS = re.compile(r"(?i)log_?g(?![a-z])|t_?eff|temperature|gravity")
 FARTHEST = 1000.0
 
 
+class Axis(NamedTuple):
+    """One coordinate of a plane, as tables, files and figures write it.
+
+    Attributes
+    ----------
+    name : in the columns of tables, for example ``v_z``
+    stem : of the columns of a map's file, which end in their unit: ``vz`` of ``vz_kms``
+    endings : these endings, the one that is written first, with their units
+    symbol, centre : in figures, without the dollars: the coordinate, and where the plane has its
+        centre
+    unit, shown, fine : inside the package, in maps and tables, and of the centre
+    """
+
+    name: str
+    stem: str
+    endings: dict[str, u.UnitBase]
+    symbol: str
+    centre: str
+    unit: u.UnitBase
+    shown: u.UnitBase
+    fine: u.UnitBase
+
+    def text(self, unit: u.UnitBase | None = None) -> str:
+        """The text of a figure's axis."""
+        return f"${self.symbol}$ [{unit_text(self.shown if unit is None else unit)}]"
+
+    @property
+    def offset(self) -> str:
+        """The symbol of the distance from the plane's centre."""
+        return f"{self.symbol} - {self.centre}"
+
+    def column(self, mean: bool = False) -> tuple[str, u.UnitBase]:
+        """The column in a map's file that is written, and its unit; `mean`: of the mean places."""
+        ending, unit = next(iter(self.endings.items()))
+        return f"{self.stem}_{'mean_' * mean}{ending}", unit
+
+
+class FieldQuantity(NamedTuple):
+    """What a field of the plane has at each place: symbol, unit inside and unit shown.
+
+    `text` is the unit as a figure writes it.
+    """
+
+    symbol: str
+    unit: u.UnitBase
+    shown: u.UnitBase
+    text: str
+
+    @property
+    def axis(self) -> str:
+        """The text of a figure's axis."""
+        return f"${self.symbol}$ [{self.text}]"
+
+
+class Plane(NamedTuple):
+    """What pos and vel are, and what a field of them means.
+
+    Attributes
+    ----------
+    name : in words
+    pos, vel : the coordinates
+    field : the quantities of its field, by the name of their columns
+    sun : the rows of the Sun's own height and velocity in a table of results
+    """
+
+    name: str
+    pos: Axis
+    vel: Axis
+    field: dict[str, FieldQuantity]
+    sun: tuple[str, str]
+
+
+KMS = u.km / u.s
+DENSITY = (u.Msun / u.kpc**3, u.Msun / u.pc**3, r"M$_\odot$ pc$^{-3}$")
+SURFACE = (u.Msun / u.kpc**2, u.Msun / u.pc**2, r"M$_\odot$ pc$^{-2}$")
+# The plane of the motion through the disc: heights and vertical velocities.
+VERTICAL = Plane(
+    "vertical",
+    Axis("z", "z", {"kpc": u.kpc, "pc": u.pc}, "z", "z_0", u.kpc, u.kpc, u.pc),
+    Axis(
+        "v_z",
+        "vz",
+        {"kms": KMS, "kpc_myr": u.kpc / u.Myr},
+        "v_z",
+        "v_{z,0}",
+        u.kpc / u.Myr,
+        KMS,
+        KMS,
+    ),
+    {
+        "a_z": FieldQuantity(
+            "a_z", u.kpc / u.Myr**2, u.km / u.s / u.Myr, r"km s$^{-1}$ Myr$^{-1}$"
+        ),
+        "rho": FieldQuantity(r"\rho", *DENSITY),
+        "Sigma": FieldQuantity(r"\Sigma(<|z|)", *SURFACE),
+        "rho_dm": FieldQuantity(r"\rho_\mathrm{DM}", *DENSITY),
+        "Sigma_dm": FieldQuantity(r"\Sigma_\mathrm{DM}(<|z|)", *SURFACE),
+    },
+    ("z_sun above midplane", "v_z,sun"),
+)
+
+
+def unit_text(unit: u.UnitBase) -> str:
+    """A unit as it stands in an axis label, for example km/s."""
+    return unit.to_string().replace(" / ", "/")
+
+
 class Points(NamedTuple):
     """Places in the plane, plain arrays of one shape.
 
@@ -40,6 +149,19 @@ class Points(NamedTuple):
     vel: Any
     R: Any = None
     Lz: Any = None
+
+
+def words_of_frame(frame: Any) -> str:
+    """A frame in words, from which `sun_of` reads where the Sun is; a `catalog.Frame` has such.
+
+    Raises ``ValueError`` for anything else than a frame and a text.
+    """
+    frame = str(frame) if hasattr(frame, "as_dict") else frame
+    if not isinstance(frame, str):
+        raise ValueError(
+            f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
+        )
+    return frame
 
 
 class Sun(NamedTuple):

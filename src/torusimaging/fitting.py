@@ -1,14 +1,18 @@
 """Fits of maps: `fit_map` makes them, `load` reads them back, and `Fit` is what users hold."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
+from equinox import tree_at
 
-from .arguments import check_detrend, check_options, shown, whole_number
+from .arguments import check_detrend, check_options, choice, whole_number
+from .coordinates import words_of_frame
 from .data.gradient import check_gradient, check_pixels
 from .data.pixels import (
     MEANS,
@@ -19,12 +23,16 @@ from .data.pixels import (
     require_x64,
     without_gradient,
 )
+from .data.stars import Stars
 from .inference.problem import Problem, solve
 from .likelihoods import GaussianPixels, Likelihood, likelihood_kind
+from .likelihoods.stars import SingleStars
 from .models.base import OrbitModel
 from .models.registry import model_kind
+from .models.stars import check_number, edges_of, inside, star_map, start_of
 from .models.verbs import MOST_STEPS
 from .parameters import Layout
+from .priors.named import Place, leaves_of
 from .results import storage
 from .results.fit import Fitted, derive
 from .results.profiles import on_grid, profiles
@@ -56,6 +64,47 @@ class Fit(Fitted):
     def problems(self) -> tuple[str, ...]:
         """What to doubt in the fit and what to do next; empty where every check is good."""
         return tuple(map(str, self.verdict.findings))
+
+    @cached_property
+    def mapped(self) -> "Fit":
+        """The fit as one of a map, whose residuals can be checked; itself where it is of a map."""
+        return self if self.stars is None else self.map_of(self.label_name)
+
+    def map_of(self, name: str) -> "Fit":
+        """A fit of single stars as one of the map of a label, without draws.
+
+        Raises ``ValueError`` for a fit of a map and for a label that there is not.
+        """
+        if self.stars is None:
+            raise ValueError("only a fit of single stars has maps of its labels.")
+        choice(name, "name", self.stars.names)
+        model: Any = self.model
+        label, k = model.label, self.stars.names.index(name)
+
+        def plain(tree: dict) -> dict:
+            own = label.own(tree["label_params"], k)
+            return tree | {"label_params": {"label_vals": own["label_vals"]}}
+
+        params = plain(self.params)
+        leaves = leaves_of(params)
+        given = {n: x for n, x in model.given.items() if Place.of(n).leaf in leaves}
+        model = model.with_label(label.means[k])
+        model = tree_at(lambda m: m.given, model, given, is_leaf=lambda x: x is model.given)
+        return replace(
+            self,
+            model=model,
+            data=self.data if k == 0 else star_map(self.model, self.params, self.stars, k),
+            bounds=plain(self.bounds),
+            start=plain(self.start),
+            params=params,
+            samples=None,
+            state=None,
+            label_name=name,
+            label_unit=self.stars.units[name],
+            likelihood=GaussianPixels,
+            stars=None,
+            approximate=True,
+        )
 
     def report(self, folder: str | os.PathLike | None = None) -> str:
         """The table, how the fit went, and the verdict, as `oti fit` prints them.
@@ -121,12 +170,7 @@ def fit_map(
     maker = model_kind(model)
     bdata = as_dictionary(bdata)
     frame = bdata.get("frame", "not stated") if frame is None else frame
-    # A `catalog.Frame` writes itself in words that `sun_of` reads.
-    frame = str(frame) if hasattr(frame, "as_dict") else frame
-    if not isinstance(frame, str):
-        raise ValueError(
-            f"frame must be a Frame or the frame in words, but {shown(frame)} was given."
-        )
+    frame = words_of_frame(frame)
     name = f"the {model} model" if isinstance(model, str) else maker.__name__
     check_options(options, (maker.auto_init, maker.__init__), name, ("binned_data",))
     check_detrend(detrend)
@@ -170,6 +214,64 @@ def fit_map(
         label_unit=label_unit(bdata["label"]),
         label_name=str(bdata.get("name", "")),
         likelihood=kind,
+    )
+
+
+def fit_stars(
+    stars: Any,
+    frame: Any = None,
+    model: str | type[OrbitModel] = "potential",
+    *,
+    labels: str | Sequence[str] | None = None,
+    max_steps: int = 256,
+    **options,
+) -> Fit:
+    """Fit a model to single stars: each label with its own error, no bins.
+
+    Example: ``oti.fit_stars(oti.Stars(z, v_z, {"mg_fe": mg_fe}, {"mg_fe": mg_fe_err}))``.
+
+    `stars` are `Stars`, what `catalog.load` returns or a table, `labels` the names of those to be
+    used, by default all.  Beside the label's mean on each orbit the intrinsic scatter of the stars
+    about it, as a function of the orbit, the share and spread of outliers and, of several labels,
+    the correlation of their scatter are fitted (see `labels.StarLabels`).  `frame`, `model` and
+    `options` are as for `fit_map`.
+
+    The fit begins at the optimum of a map of the stars, whose pixels hold 40 of them on average.
+    Stars beyond its edges, one in a thousand along each axis, are left out.  ``fit.data`` is a map
+    of the stars for figures and checks alone.
+
+    Raises ``ValueError`` for bad options and stars, fewer labels than parameters, and labels that
+    are the same in all stars or say nothing of the orbits; ``RuntimeError`` where the optimiser
+    does not converge.
+    """
+    require_x64()
+    maker = model_kind(model)
+    given = Stars.of(stars, labels)
+    frame = given.frame if frame is None else words_of_frame(frame)
+    name = f"the {model} model" if isinstance(model, str) else maker.__name__
+    check_options(options, (maker.auto_init, maker.__init__), name, ("binned_data", "label"))
+    if options.get("knots") is not None:
+        raise ValueError('knots="auto" is for maps: give numbers of knots.')
+    max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    edges = edges_of(given)
+    used = given.where(inside(given, edges), "beyond the edges of the map")
+    made, bounds, start = start_of(maker, used, edges, options, max_steps)
+    check_number(used, start)
+    problem = Problem.of(made, SingleStars.read(used.columns()), start, bounds)
+    result = solve(problem, made.floats(start), max_steps, throw=True)
+    return Fit(
+        made,
+        star_map(made, result.params, used, edges=edges),
+        bounds,
+        start,
+        result.params,
+        result.state,
+        frame=frame,
+        settings={"stars left out": used.left_out},
+        label_unit=used.units[used.names[0]],
+        label_name=used.names[0],
+        likelihood=SingleStars,
+        stars=used,
     )
 
 

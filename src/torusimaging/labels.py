@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .priors.slopes import published_slope_residuals, slope_residuals
-from .splines import QuadraticSpline
+from .splines import QuadraticSpline, powers_once
+
+# Of the prior of single stars: ln odds of an outlier and their sd, sd of ln of the outliers' sd, of
+# ln scatter about its centre and of its random walk, and of arctanh of a partial correlation.
+LOGIT_OUTLIERS = (float(np.log(0.01)), 1.5)
+OUTLIER_SIGMA = 0.5
+SCATTER_SIGMAS = (1.0, 0.5)
+CORRELATION_SIGMA = 0.7
 
 
 class Label(eqx.Module):
@@ -58,9 +65,18 @@ class SplineLabel(Label):
 
     def value(self, r: Array, params: dict) -> Array:
         """The label on orbits of radius r."""
+        return self.spline(params)(r)
+
+    def spline(self, params: dict) -> QuadraticSpline:
+        """The label as a function of r."""
         vals = jnp.asarray(params["label_vals"])
         slopes = jnp.exp(vals[1:]) if self.monotone else jnp.exp(self.reference) * vals[1:]
-        return QuadraticSpline(self.knots, vals[0], self.sign * slopes)(r)
+        return QuadraticSpline(self.knots, vals[0], self.sign * slopes)
+
+    @property
+    def first(self) -> "SplineLabel":
+        """Itself, the one label that there is."""
+        return self
 
     @property
     def places(self) -> Array:
@@ -97,3 +113,179 @@ class FunctionLabel(Label):
     def value(self, r: Array, params: dict) -> Array:
         """The label on orbits of radius r."""
         return jnp.broadcast_to(self.func(r, **params), jnp.shape(r))
+
+
+class StarLabels(Label):
+    r"""Labels of single stars: their means on the orbits, how stars scatter about them, outliers.
+
+    A star on the orbit of radius r is of the label's own distribution, with chance 1 - epsilon,
+
+        N(mean(r), D(r) C D(r) + errors^2),     D = diag of the scatters s_k(r),
+
+    C the correlation of the scatter of several labels, or an outlier with chance epsilon, of
+    independent normals about one place of each label, `outlier_mean`, with one sd.  ln s_k is
+    straight between the radii `scatter_knots` and constant beyond the last.
+
+    Parameters of one label: ``label_vals`` as of `SplineLabel`, ``ln_scatter`` (at the knots),
+    ``outlier_mean``, ``ln_outlier_sd`` and ``logit_outliers``, the ln odds of epsilon.  Of several
+    labels the first four are nested under each name, and ``correlation`` holds the partial
+    correlations of the scatter as arctanh, (1, 2), (1, 3), (2, 3), ... (Lewandowski, Kurowicka &
+    Joe 2009, J. Multivariate Anal. 100, 1989).
+
+    Attributes
+    ----------
+    names : of the labels
+    means : their means
+    scatter_knots : radii (kpc Myr^-1/2), increasing from 0
+    centres : the prior's centres by label: ln scatter, outlier_mean, its sd, ln_outlier_sd
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    means: tuple[SplineLabel, ...]
+    scatter_knots: Float[Array, " k"]
+    centres: Float[Array, "labels 4"]
+
+    @property
+    def first(self) -> SplineLabel:
+        """The mean of the first label."""
+        return self.means[0]
+
+    @property
+    def places(self) -> Array:
+        """The first label's knots."""
+        return self.first.places
+
+    def own(self, params: dict, k: int) -> dict:
+        """The parameters of label number `k`."""
+        return params if len(self.names) == 1 else params[self.names[k]]
+
+    def value(self, r: Array, params: dict) -> Array:
+        """The mean of the first label on orbits of radius r."""
+        return self.first.value(r, self.own(params, 0))
+
+    def values(self, r: Array, params: dict, once: bool = False) -> Array:
+        """The means of all labels, shape (labels,) + that of r.
+
+        With `once` first derivatives are all that is asked for.
+        """
+        splines = [mean.spline(self.own(params, k)) for k, mean in enumerate(self.means)]
+        return jnp.stack([(spline.once if once else spline)(r) for spline in splines])
+
+    def ln_scatter(self, r: Array, params: dict, once: bool = False) -> Array:
+        """ln of the scatters, shape (labels,) + that of r."""
+        own = [self.own(params, k) for k in range(len(self.names))]
+        return jnp.stack([self._ln_scatter(r, x, once) for x in own])
+
+    def _ln_scatter(self, r: Array, own: dict, once: bool) -> Array:
+        values, knots = jnp.asarray(own["ln_scatter"]), self.scatter_knots
+        slopes = jnp.diff(values) / jnp.diff(knots)
+        edge = jnp.zeros(1)
+        bends = jnp.diff(jnp.concatenate([edge, slopes, edge]))
+        if once:
+            return values[0] + powers_once(bends, knots, r, 1)
+        out = values[0] + jnp.zeros_like(r)
+        for k in range(knots.size):
+            out = out + bends[k] * jnp.maximum(r - knots[k], 0.0)
+        return out
+
+    def correlation_root(self, params: dict) -> Array:
+        """The lower triangle L with C = L L^T, shape (labels, labels)."""
+        n = len(self.names)
+        if n == 1:
+            return jnp.ones((1, 1))
+        partial = jnp.tanh(jnp.asarray(params["correlation"]))
+        rows, i = [], 0
+        for row in range(n):
+            left, entries = jnp.ones(()), []
+            for _ in range(row):
+                entries.append(partial[i] * jnp.sqrt(left))
+                left = left * (1 - partial[i] ** 2)
+                i += 1
+            entries.append(jnp.sqrt(left))
+            rows.append(jnp.concatenate([jnp.stack(entries), jnp.zeros(n - row - 1)]))
+        return jnp.stack(rows)
+
+    def template(self) -> dict:
+        """Parameters at the centre of the prior, the means at r = 0 being 0."""
+        return self._made([mean.template()["label_vals"] for mean in self.means], jnp.asarray)
+
+    def start(self, values: list) -> dict:
+        """Parameters at the centre of the prior with these ``label_vals`` of each label."""
+        return self._made(values, np.asarray)
+
+    def _made(self, values: list, array: Callable) -> dict:
+        out = {}
+        for k, name in enumerate(self.names):
+            ln_s, mean, _, ln_sd = self.centres[k]
+            out[name] = {
+                "label_vals": array(values[k]),
+                "ln_scatter": array(jnp.full(self.scatter_knots.size, ln_s)),
+                "outlier_mean": array(mean),
+                "ln_outlier_sd": array(ln_sd),
+            }
+        n = len(self.names)
+        if n == 1:
+            out = out[self.names[0]]
+        else:
+            out["correlation"] = array(jnp.zeros(n * (n - 1) // 2))
+        return out | {"logit_outliers": array(jnp.asarray(LOGIT_OUTLIERS[0]))}
+
+    def prior_factors(self, params: dict) -> dict[str, Array]:
+        """Smooth means and scatters; outliers are rare and far, correlations any."""
+        out = {}
+        for k, (name, mean) in enumerate(zip(self.names, self.means, strict=True)):
+            own = self.own(params, k)
+            prefix = "" if len(self.names) == 1 else f"{name}."
+            ln_s, centre, spread, ln_sd = self.centres[k]
+            factors = mean.prior_factors(own) | {
+                "ln_scatter": slope_residuals(
+                    own["ln_scatter"], ln_s, *map(jnp.asarray, SCATTER_SIGMAS)
+                ),
+                "outlier_mean": jnp.reshape((own["outlier_mean"] - centre) / spread, 1),
+                "ln_outlier_sd": jnp.reshape((own["ln_outlier_sd"] - ln_sd) / OUTLIER_SIGMA, 1),
+            }
+            out |= {f"{prefix}{key}": factor for key, factor in factors.items()}
+        centre, sd = LOGIT_OUTLIERS
+        out["logit_outliers"] = jnp.reshape((params["logit_outliers"] - centre) / sd, 1)
+        if len(self.names) > 1:
+            out["correlation"] = jnp.asarray(params["correlation"]) / CORRELATION_SIGMA
+        return out
+
+    def settings(self) -> dict:
+        """The arguments that make this label, as numbers and lists."""
+        return {
+            "names": list(self.names),
+            "means": [
+                {
+                    "knots": np.asarray(mean.knots).tolist(),
+                    "reference": float(mean.reference),
+                    "sigmas": np.asarray(mean.sigmas).tolist(),
+                    "sign": mean.sign,
+                    "monotone": mean.monotone,
+                }
+                for mean in self.means
+            ],
+            "scatter_knots": np.asarray(self.scatter_knots).tolist(),
+            "centres": np.asarray(self.centres).tolist(),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "StarLabels":
+        """The label of `settings`."""
+        means = tuple(
+            SplineLabel(
+                jnp.asarray(own["knots"], float),
+                jnp.asarray(own["reference"], float),
+                jnp.asarray(own["sigmas"], float),
+                own["sign"],
+                own["monotone"],
+            )
+            for own in settings["means"]
+        )
+        knots, centres = (jnp.asarray(settings[k], float) for k in ("scatter_knots", "centres"))
+        return cls(tuple(settings["names"]), means, knots, centres)
+
+
+def of_stars(label: SplineLabel | StarLabels) -> dict[str, dict]:
+    """The entry of a model's settings that a label of single stars adds."""
+    return {"stars": label.settings()} if isinstance(label, StarLabels) else {}

@@ -2,6 +2,7 @@
 
 import astropy.units as u
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -53,6 +54,11 @@ class QuadraticSpline(eqx.Module):
             out = out + 0.5 * bends[i] * jnp.maximum(x - self.knots[i + 1], 0.0) ** 2
         return out
 
+    def once(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The value at many x, with fast first derivatives and no others (see `powers_once`)."""
+        line = self.value + self.slopes[0] * (x - self.knots[0])
+        return line + 0.5 * powers_once(self._bends(), self.knots[1:], x, 2)
+
     def derivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The slope f'(x)."""
         out = jnp.zeros_like(x) + self.slopes[0]
@@ -75,6 +81,45 @@ class QuadraticSpline(eqx.Module):
         value = self.value + self.slopes[0] * (x - self.knots[0]) + 0.5 * rise**2 @ bends
         steps = (rise > 0).astype(bends.dtype)
         return value, self.slopes[0] + rise @ bends, steps @ bends
+
+
+def powers_once(
+    weights: Float[Array, " k"], knots: Float[Array, " k"], x: Float[Array, " n"], power: int
+) -> Float[Array, " n"]:
+    r"""\sum_k w_k (x - x_k)_+^power of many x, whose first derivatives are fast, and the only ones.
+
+    Reverse differentiation of the plain sum goes through all x once for each weight.  Here the
+    derivatives in the weights are one product of a matrix and a vector, and that in x is made
+    beside the value; in the knots there is none.  Second derivatives would be wrong.
+    """
+    at, knots = jax.lax.stop_gradient((x, knots))
+    rise = jnp.maximum(at - knots[:, None], 0.0)
+    slope = jnp.zeros_like(at)
+    for k in range(knots.shape[0]):
+        step = jnp.maximum(at - knots[k], 0.0) ** (power - 1) if power > 1 else at > knots[k]
+        slope = slope + power * weights[k] * step
+    return weights @ rise**power + jax.lax.stop_gradient(slope) * (x - at)
+
+
+def chebyshev(series: Float[Array, " k"], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    r"""\sum_k c_k T_k(x) by Clenshaw's recurrence, unrolled: no search in a table."""
+    one, two = jnp.zeros_like(x), jnp.zeros_like(x)
+    for k in range(series.shape[0] - 1, 0, -1):
+        one, two = series[k] + 2 * x * one - two, one
+    return series[0] + x * one - two
+
+
+def chebyshev_once(series: Float[Array, " k"], x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The same of many x, with first derivatives alone, as `powers_once`; two terms or more."""
+    at = jax.lax.stop_gradient(x)
+    terms = [jnp.ones_like(at), at]
+    for _ in range(2, series.shape[0]):
+        terms.append(2 * at * terms[-1] - terms[-2])
+    # The derivative is a sum of k c_k U_(k-1).
+    slope, two = jnp.zeros_like(at), jnp.zeros_like(at)
+    for k in range(series.shape[0] - 1, 0, -1):
+        slope, two = k * series[k] + 2 * at * slope - two, slope
+    return series @ jnp.stack(terms) + jax.lax.stop_gradient(slope) * (x - at)
 
 
 def check_knots(knots, name: str) -> None:

@@ -5,6 +5,7 @@ Both are the examples of ``docs/architecture.md``, as they stand there.
 
 import pathlib
 import re
+from dataclasses import replace
 
 import astropy.units as u
 import jax
@@ -80,7 +81,7 @@ def named():
     """The one line that gives the family a name."""
     MODELS["slab"] = SlabModel
     yield
-    del MODELS["slab"]
+    MODELS.pop("slab", None)
 
 
 def test_the_family_is_right():
@@ -129,6 +130,10 @@ def test_every_verb_works_on_the_family(fit, named, tmp_path):
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     assert isinstance(back.model, SlabModel) and back.params["ln_h"] == fit.params["ln_h"]
     np.testing.assert_array_equal(back.samples.draws, fit.samples.draws)
+    del MODELS["slab"]
+    with pytest.raises(ValueError, match="cannot be read here: its kind 'slab' is not among"):
+        oti.load(tmp_path / "fit.nc")
+    MODELS["slab"] = SlabModel
     assert "Verdict: " in sampled.report(tmp_path / "out")
     assert {"model.png", "profiles.png", "trace.png"} <= {
         p.name for p in (tmp_path / "out").iterdir()
@@ -222,6 +227,24 @@ def test_calibration_of_another_likelihood(spoilt):
     assert found.good.sum() >= 10 and "ln likelihood" in found.names
     again = oti.calibrate(robust, 10, sampler="laplace", num_steps=200, processes=1)
     np.testing.assert_array_equal(again.ranks, found.ranks[:10])
+
+
+def test_replicated_data_of_another_likelihood(robust, spoilt):
+    """They have the tails of the t, and their misfit is that of the t: no chi^2 stands there."""
+    drawn = robust.laplace()
+    _, axes = oti.plot.plot_posterior_predictive(drawn, draws=200)
+    assert axes[4].get_xlabel() == "-2 ln likelihood"
+    (text,) = axes[4].texts
+    assert 0.01 < float(text.get_text().split("= ")[1]) < 0.99
+    plt.close("all")
+    own = StudentPixels.read(spoilt).pointwise(
+        jnp.asarray(robust.model.get_label(spoilt["pos"], spoilt["vel"], robust.params))
+    )
+    assert f"-2 ln likelihood per pixel {-2 * float(own.mean()):.2f}." in drawn.report()
+    wrong = replace(drawn, data=drawn.data | {"label_err": 0.2 * drawn.data["label_err"]})
+    _, axes = oti.plot.plot_posterior_predictive(wrong, draws=50)
+    assert float(axes[4].texts[0].get_text().split("= ")[1]) < 0.02
+    plt.close("all")
 
 
 def test_what_another_likelihood_cannot_do_is_said(robust, tmp_path):

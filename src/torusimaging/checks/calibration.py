@@ -225,7 +225,7 @@ def calibrate(
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     settings = {
         "model": type(fit.model).__name__,
-        "map": data_digest(fit.data),
+        "map": data_digest(fit.source),
         "prior, bounds and start": digest((model_digest(fit.model), fit.bounds, fit.start)),
         "sampler": sampler,
         "num_warmup": num_warmup,

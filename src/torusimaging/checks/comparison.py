@@ -166,7 +166,7 @@ def _judge(name: str, fit: Fitted, seed: int):
         ln_weights = ln_ratio - np.log(len(draws))
     else:
         draws, ln_ratio, ln_weights = evidence.draws, evidence.ln_ratio, evidence.ln_weights
-    likelihood, layout = fit.likelihood.read(fit.data), fit.problem.layout
+    likelihood, layout = fit.likelihood.read(fit.source), fit.problem.layout
     ln_like = np.asarray(ln_pointwise(fit.model, likelihood, layout, jnp.asarray(draws)))
     # A draw that makes no model has no weight, and no likelihood to weigh.
     # Neither has one so small that it was raised to a floor: leave-one-out would blow that up.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from ..coordinates import VERTICAL
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation, solve_r_e
 from ..foliation.field import density_of
@@ -237,7 +238,8 @@ def _frequency_text(result: Consistency) -> str:
 
 
 def _density_text(result: Consistency) -> str:
-    symbol = "|z|" if result.symmetric else "z"
+    z = VERTICAL.pos.symbol
+    symbol = f"|{z}|" if result.symmetric else z
     if not len(result.negative):
         return f"The density is nowhere negative for {symbol} up to {_kpc(result.z[-1])}."
     spans = [f"{low:.3g} to {high:.3g}" for low, high in np.asarray(result.negative.value)]

@@ -109,6 +109,7 @@ def check_goodness(
     missing = [n for n in ("pos", "vel", "label", "label_err") if n not in fit.data]
     if missing:
         raise ValueError(f"fit must hold its data, but {', '.join(missing)} is missing.")
+    fit = fit.mapped
     found = linearise(fit.problem, fit.params)
     return goodness_of(fit, found, n_rings, n_angles, shape)
 

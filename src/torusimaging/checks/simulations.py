@@ -63,7 +63,7 @@ class Campaign(NamedTuple):
             fit.likelihood,
             fit.bounds,
             fit.start,
-            fit.data,
+            fit.source,
             truths.layout,
             truths.draws,
             others.draws,

@@ -157,4 +157,4 @@ def _checked(fit: Fitted) -> tuple:
     require_x64()
     if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {type(fit).__name__} was given.")
-    return fit.problem, fit.params
+    return fit.mapped.problem, fit.mapped.params

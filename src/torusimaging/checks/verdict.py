@@ -182,15 +182,16 @@ class _Case:
 
     def __init__(self, fit: Fitted):
         self.fit = fit
-        self.arguments = fit.problem, fit.params
+        self.mapped = fit.mapped
+        self.arguments = self.mapped.problem, self.mapped.params
         self.unchecked = ""
-        likelihood = fit.problem.likelihood
+        likelihood = self.mapped.problem.likelihood
         self.points = Points(*(np.asarray(x)[likelihood.weighty] for x in likelihood.points[:2]))
 
     @property
     def whitening(self) -> NDArray:
         """What makes residuals of data of unit sd."""
-        weighty = self.fit.problem.likelihood.weighty
+        weighty = self.mapped.problem.likelihood.weighty
         return np.asarray(whitening(*self.arguments))[weighty]
 
     @cached_property
@@ -205,7 +206,7 @@ class _Case:
     @cached_property
     def goodness(self) -> Goodness | None:
         try:
-            return None if self.linear is None else goodness_of(self.fit, self.linear)
+            return None if self.linear is None else goodness_of(self.mapped, self.linear)
         except ValueError as error:
             self.unchecked = str(error)
             return None
@@ -395,13 +396,35 @@ def _data(case: _Case) -> Iterator[Finding]:
             "count twice, and the uncertainties are too small.",
             "remove the copies from the map.",
         )
-    normal = case.fit.likelihood.cost_is_squares
+    normal = case.mapped.likelihood.cost_is_squares
     if normal and not case.fit.chi2_per_pixel < chi2_of_constant(case.fit.data):
         yield Finding(
             NO,
             "The fitted label describes the map no better than a constant.",
             "check the label, its errors and the units of the map.",
         )
+
+
+def _other_labels(case: _Case) -> Iterator[Finding]:
+    """Labels of single stars after the first, whose maps no other check looks at."""
+    for name in () if case.fit.stars is None else case.fit.stars.names[1:]:
+        mapped = case.fit.map_of(name)
+        if doubt := doubt_of_label(name):
+            yield Finding(NO, doubt[0].upper() + doubt[1:])
+        chi2, n = mapped.chi2_per_pixel, mapped.data["label"].size
+        if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / n)):
+            yield Finding(
+                NO if chi2 > TERRIBLE else CARE,
+                f"chi^2 per pixel of {name} is {chi2:.3g}: the model does not describe this label, "
+                "and the uncertainties are too small.",
+                f"look at `oti.check_goodness(fit.map_of({name!r}))`, or fit without it.",
+            )
+        if not chi2 < chi2_of_constant(mapped.data):
+            yield Finding(
+                NO,
+                f"The fitted {name} describes the stars no better than a constant.",
+                "check the label, its errors and units.",
+            )
 
 
 def _one_sided(case: _Case) -> Iterator[Finding]:
@@ -451,7 +474,7 @@ def _the_sun(case: _Case) -> Iterator[Finding]:
 
 
 def _scatter(case: _Case) -> Iterator[Finding]:
-    if not case.fit.likelihood.cost_is_squares:
+    if not case.mapped.likelihood.cost_is_squares:
         return
     chi2, n = case.fit.chi2_per_pixel, case.fit.data["label"].size
     if chi2 > max(POOR, 1 + SURE * np.sqrt(2 / n)):
@@ -564,7 +587,8 @@ def _layer(case: _Case) -> Iterator[Finding]:
 def _coarse(case: _Case) -> Iterator[Finding]:
     """Pixels higher than the layer that the fit finds do not show its shape at the plane."""
     foliation = case.fit.model.foliation(case.fit.params)
-    if foliation.sides is None:
+    # Single stars have no pixels.
+    if foliation.sides is None or case.fit.stars is not None:
         return
     height = np.linspace(0.0, float(foliation.reach), 400)
     density = np.asarray(_density(foliation.sides[0], jnp.asarray(height)))
@@ -647,6 +671,7 @@ CHECKS = (
     _units,
     _sampler,
     _data,
+    _other_labels,
     _priors,
     _one_sided,
     _the_sun,

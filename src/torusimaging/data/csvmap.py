@@ -8,6 +8,7 @@ import astropy.units as u
 import numpy as np
 
 from ..arguments import hint, real_number, shown
+from ..coordinates import VERTICAL, Axis
 from ..files.csv_text import NULLS, first_bad, layout_of, no_number, rows_of
 from ..files.missing import MISSING, stands_out
 from ..files.paths import as_path, existing_file
@@ -16,9 +17,8 @@ from ..units import internal, label_unit, plain, stated_unit, unit_words, with_u
 
 # What stands for a missing value in maps.
 MARKS = (*MISSING, -1e30)
-# The unit of a column is the end of its name.
-LENGTHS = {"kpc": u.kpc, "pc": u.pc}
-SPEEDS = {"kms": u.km / u.s, "kpc_myr": u.kpc / u.Myr}
+# What the file's columns of places are called; the unit of one is the end of its name.
+PLANE = VERTICAL
 
 
 def read_map(path: str | os.PathLike, label: str | None = None, scatter: float = 0.0) -> dict:
@@ -50,8 +50,8 @@ def read_map(path: str | os.PathLike, label: str | None = None, scatter: float =
     path = existing_file(path, want="the CSV file of a binned map")
     table, comments = _cells(path)
     names = list(table)
-    z, pos_unit = _coordinate(path, names, "z", LENGTHS)
-    vz, vel_unit = _coordinate(path, names, "vz", SPEEDS)
+    z, pos_unit = _coordinate(path, names, PLANE.pos)
+    vz, vel_unit = _coordinate(path, names, PLANE.vel)
     label = _label_name(path, [n for n in names if n not in (z, vz)], label)
     means = _mean_places(names)
     parts = _both(
@@ -181,15 +181,17 @@ def _columns_of(binned: dict, name: str) -> tuple[dict[str, np.ndarray], u.UnitB
             f"it, but has no {' and no '.join(missing)} (given: "
             f"{given if isinstance(given, str) else ', '.join(map(str, given))})."
         )
-    places = [("pos", u.kpc, "z_kpc"), ("vel", u.km / u.s, "vz_kms")]
-    columns = {key: internal(binned[k], unit, k) for k, unit, key in places}
+    places = {"pos": PLANE.pos, "vel": PLANE.vel}
+    columns = {}
+    for k, axis in places.items():
+        column, own = axis.column()
+        columns[column] = internal(binned[k], own, k)
     if "counts" in binned:
         columns["count"] = plain(binned["counts"], "counts")
     if {"pos_mean", "vel_mean"} <= set(binned):
-        columns |= {
-            key.replace("_", "_mean_"): internal(binned[f"{k}_mean"], unit, f"{k}_mean")
-            for k, unit, key in places
-        }
+        for k, axis in places.items():
+            column, own = axis.column(mean=True)
+            columns[column] = internal(binned[f"{k}_mean"], own, f"{k}_mean")
     parts = {"R_g_part": f"{name}_R_g", "R_g_part_err": f"{name}_R_g_err"}
     parts = _both(parts, list(binned), "binned")
     if taken := {name, f"{name}_err"} & {*columns, "saturated"}:
@@ -219,10 +221,10 @@ def _both(parts: dict[str, str], names: list[str], what: str) -> dict[str, str]:
 def _mean_places(names: list[str]) -> dict[str, tuple[str, u.UnitBase]]:
     """The columns of the stars' mean places, what they are, and their units; both or none."""
     out = {
-        f"{stem}_mean_{ending}": (key, unit)
-        for stem, key, units in (("z", "pos_mean", LENGTHS), ("vz", "vel_mean", SPEEDS))
-        for ending, unit in units.items()
-        if f"{stem}_mean_{ending}" in names
+        f"{axis.stem}_mean_{ending}": (key, unit)
+        for axis, key in ((PLANE.pos, "pos_mean"), (PLANE.vel, "vel_mean"))
+        for ending, unit in axis.endings.items()
+        if f"{axis.stem}_mean_{ending}" in names
     }
     return out if len(out) == 2 else {}
 
@@ -249,13 +251,13 @@ def _are_stars(z: np.ndarray, vz: np.ndarray) -> bool:
     return z.size > 100 and min(np.unique(z).size, np.unique(vz).size) > 0.5 * z.size
 
 
-def _coordinate(path: Path, names: list[str], stem: str, units: dict) -> tuple[str, u.UnitBase]:
-    for ending, unit in units.items():
-        if f"{stem}_{ending}" in names:
-            return f"{stem}_{ending}", unit
-    wanted = " or ".join(f"'{stem}_{ending}'" for ending in units)
+def _coordinate(path: Path, names: list[str], axis: Axis) -> tuple[str, u.UnitBase]:
+    for ending, unit in axis.endings.items():
+        if f"{axis.stem}_{ending}" in names:
+            return f"{axis.stem}_{ending}", unit
+    wanted = " or ".join(f"'{axis.stem}_{ending}'" for ending in axis.endings)
     raise ValueError(
-        f"{path} has no column {wanted}{hint(stem, names)} (columns: {', '.join(names)})."
+        f"{path} has no column {wanted}{hint(axis.stem, names)} (columns: {', '.join(names)})."
     )
 
 

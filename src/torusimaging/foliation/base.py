@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -61,6 +62,14 @@ class Foliation(eqx.Module):
     def radius(self, points: Points) -> Array:
         """r of the orbits through points, growing outwards; sqrt(2 J) near the centre."""
 
+    def prepared(self) -> Any:
+        """What has ``radius(points, once)`` for many points, with all that they share worked out.
+
+        It may be an approximation that no data can tell from `radius`.  With `once` first
+        derivatives are all that is asked for, which may make them faster.
+        """
+        return Plainly(self)
+
     @abc.abstractmethod
     def orbits(self, points: Points) -> Orbits:
         """Action, angle, frequency, period and flag of points, shape (n,); NaN beyond the end."""
@@ -95,6 +104,16 @@ class Foliation(eqx.Module):
         x, y = (second, first) if self.clockwise else (first, second)
         root = jnp.sqrt(self.omega0)
         return Points(y / root + self.pos0, x * root + self.vel0)
+
+
+class Plainly(eqx.Module):
+    """A foliation as `Foliation.prepared` gives it where nothing can be worked out beforehand."""
+
+    foliation: Foliation
+
+    def radius(self, points: Points, once: bool = False) -> Array:
+        """r of the orbits through points."""
+        return self.foliation.radius(points)
 
 
 def solve_ray(

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..splines import powers_once
+
 # astropy.constants.G.to_value("kpc3 / (Msun Myr2)")
 G = 4.498502151469554e-12
 FOUR_PI_G = 4 * np.pi * G
@@ -33,6 +35,10 @@ class Side(eqx.Module):
     @abc.abstractmethod
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Potential above the plane's in kpc^2/Myr^2."""
+
+    def potential_once(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """`potential` at many heights, with first derivatives and perhaps no others."""
+        return self.potential(x)
 
     def kappa2(self, grid) -> Float[Array, "n m"]:
         """2 [Phi(h) - Phi(h sin u)] / (h cos u)^2 at the nodes of an `OrbitGrid`."""
@@ -75,6 +81,11 @@ class LinearSide(Side):
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Potential above the plane's in kpc^2/Myr^2."""
         return FOUR_PI_G * (self.values[0] * x**2 / 2 + self._sum(x, 3) / 6)
+
+    def potential_once(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """`potential` at many heights, with fast first derivatives and no others."""
+        sums = powers_once(self._bends(), self.knots, x, 3)
+        return FOUR_PI_G * (self.values[0] * x**2 / 2 + sums / 6)
 
     def kappa2(self, grid) -> Float[Array, "n m"]:
         """2 [Phi(h) - Phi(h sin u)] / (h cos u)^2 at a grid's nodes: linear in the values."""
@@ -136,6 +147,11 @@ class SmoothSide(Side):
     def potential(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Potential above the plane's in kpc^2/Myr^2."""
         return FOUR_PI_G * (self.values[0] * x**2 / 2 + self._sum(x, 4) / 24)
+
+    def potential_once(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """`potential` at many heights, with fast first derivatives and no others."""
+        sums = powers_once(_curvature_steps(self.knots, self.values, jnp), self.knots, x, 4)
+        return FOUR_PI_G * (self.values[0] * x**2 / 2 + sums / 24)
 
     def kappa2(self, grid) -> Float[Array, "n m"]:
         """2 [Phi(h) - Phi(h sin u)] / (h cos u)^2 at a grid's nodes: linear in the values."""

@@ -169,10 +169,18 @@ def minimise(
     return out.value, out.stats["num_steps"], out.result == optx.RESULTS.successful
 
 
-def judge(objective: Callable, z: Float[Array, " d"], args: Any, value: float, good: bool) -> int:
+def judge(
+    objective: Callable,
+    z: Float[Array, " d"],
+    args: Any,
+    value: float,
+    good: bool,
+    curvature: Callable[[Array], np.ndarray] | None = None,
+) -> int:
     """The code of an optimisation that ended at `z`, where the solver's word was `good`.
 
-    A solver that failed may yet be at the minimum to within rounding.
+    A solver that failed may yet be at the minimum to within rounding.  `curvature` gives second
+    derivatives at z, by default `laplace.hessian`.
     """
     if not jnp.isfinite(value):
         return NOT_FINITE
@@ -180,7 +188,8 @@ def judge(objective: Callable, z: Float[Array, " d"], args: Any, value: float, g
         return CONVERGED
     slope = np.asarray(_slope(objective, z, args))
     try:
-        root = inverse_root(hessian(objective, z, args))
+        matrix = hessian(objective, z, args) if curvature is None else curvature(z)
+        root = inverse_root(matrix)
     except ValueError:
         pass
     else:

@@ -16,8 +16,16 @@ from ..coordinates import Points
 from ..likelihoods import Likelihood
 from ..parameters import Bounds, Layout, make_bounds
 from ..priors.named import mean_and_sd
-from .laplace import laplace_factor
-from .optimize import OptimizeResult, describe, judge, minimise, minimise_squares
+from .laplace import hessian, inverse_root
+from .many import Slopes
+from .optimize import (
+    NEGLIGIBLE,
+    OptimizeResult,
+    describe,
+    judge,
+    minimise,
+    minimise_squares,
+)
 
 # Free entries are kept so far from their limits where the curvature is taken.
 WELL_INSIDE = 6.0
@@ -26,12 +34,17 @@ BFGS_STEPS = 4
 
 
 class Problem(eqx.Module):
-    """Model, likelihood, layout and bounds of one fit."""
+    """Model, likelihood, layout and bounds of one fit.
+
+    `approximate` says that parameters are an optimum to within a part of their errors only: that of
+    another likelihood, of which this one is a view.
+    """
 
     model: Any
     likelihood: Likelihood
     layout: Layout
     bounds: Bounds
+    approximate: bool = eqx.field(static=True, default=False)
 
     @classmethod
     def of(cls, model: Any, likelihood: Likelihood, params: dict, bounds: Any) -> "Problem":
@@ -60,9 +73,18 @@ class Problem(eqx.Module):
         """The free vector of parameters."""
         return self.bounds.free(self.layout.flatten(params))
 
-    def predict(self, params: dict) -> Array:
+    def predict(self, params: dict) -> Any:
         """What the likelihood compares the data with."""
         return self.likelihood.predict(self.model, params)
+
+    def curvature(self, z: Array, free: bool = False) -> np.ndarray:
+        """Second derivatives of minus the ln posterior at z: of the parameters, or the free vector.
+
+        Shape (d, d), in the entries of z in both cases.
+        """
+        if self.likelihood.many:
+            return Slopes(self, minus_ln_prior_free if free else minus_ln_prior).curvature(z)
+        return hessian(minus_ln_posterior_free if free else minus_ln_posterior, z, self)
 
     @property
     def least_squares(self) -> bool:
@@ -77,14 +99,24 @@ def residuals(z: Array, problem: Problem) -> Array:
     return jnp.concatenate([chi, problem.model.prior_residuals(params)])
 
 
+def minus_ln_prior(z: Array, problem: Problem) -> Array:
+    """Minus the ln prior of the parameters, up to a constant."""
+    params, model = problem.params(z), problem.model
+    return 0.5 * jnp.sum(model.prior_residuals(params) ** 2) + model.penalty(params)
+
+
+def minus_ln_prior_free(z: Array, problem: Problem) -> Array:
+    """Minus the ln prior of the free vector, with the Jacobian of the bounds."""
+    return minus_ln_prior(z, problem) - problem.bounds.ln_jacobian(z)
+
+
 def minus_ln_posterior(z: Array, problem: Problem) -> Array:
     """Minus the ln posterior in the parameters, up to a constant."""
     params, model = problem.params(z), problem.model
     if problem.likelihood.cost_is_squares:
         # One sum over all residuals compiles to a program that is up to three times as fast.
         return 0.5 * jnp.sum(residuals(z, problem) ** 2) + model.penalty(params)
-    squares = 0.5 * jnp.sum(model.prior_residuals(params) ** 2)
-    return problem.likelihood.cost(problem.predict(params)) + squares + model.penalty(params)
+    return problem.likelihood.cost_of(model, params) + minus_ln_prior(z, problem)
 
 
 def ln_posterior_free(z: Array, problem: Problem) -> Array:
@@ -97,27 +129,23 @@ def minus_ln_posterior_free(z: Array, problem: Problem) -> Array:
     return -ln_posterior_free(z, problem)
 
 
-def minus_ln_prior_free(z: Array, problem: Problem) -> Array:
-    """Minus the ln prior of the free vector."""
-    params, model = problem.params(z), problem.model
-    squares = 0.5 * jnp.sum(model.prior_residuals(params) ** 2)
-    return squares + model.penalty(params) - problem.bounds.ln_jacobian(z)
-
-
 def solve(problem: Problem, start: dict, max_steps: int, throw: bool) -> OptimizeResult:
     """Maximise the posterior of the parameters from `start`.
 
     Raises ``RuntimeError`` with the state's sentence, unless ``throw=False``, where the optimiser
     did not converge.
     """
-    z = problem.free(start)
+    z, slopes = problem.free(start), None
     if problem.least_squares:
         z, steps, good = minimise_squares(residuals, z, problem, max_steps)
+    elif problem.likelihood.many:
+        slopes = Slopes(problem, minus_ln_prior)
+        z, steps, good = slopes.minimise(z, BFGS_STEPS * max_steps, NEGLIGIBLE)
     else:
         # Steps of BFGS are cheaper and shorter than those of Levenberg-Marquardt.
         z, steps, good = minimise(minus_ln_posterior, z, problem, BFGS_STEPS * max_steps)
-    value = float(evaluate(minus_ln_posterior, z, problem))
-    code = judge(minus_ln_posterior, z, problem, value, bool(good))
+    value, curvature = slopes(z)[0] if slopes else _value(z, problem), slopes and slopes.curvature
+    code = judge(minus_ln_posterior, z, problem, value, bool(good), curvature)
     # At a bound z runs to infinity: the optimum is then put just inside.
     z, limited = problem.bounds.inside(z)
     names = [n for n, end in zip(problem.layout.names(), limited, strict=True) if end]
@@ -125,6 +153,10 @@ def solve(problem: Problem, start: dict, max_steps: int, throw: bool) -> Optimiz
     if throw and not state.success:
         raise RuntimeError(f"{state.message} (objective {state.value:.6g}, {steps} steps)")
     return OptimizeResult(jax.tree.map(np.asarray, problem.params(z)), state)
+
+
+def _value(z: Array, problem: Problem) -> float:
+    return float(evaluate(minus_ln_posterior, z, problem))
 
 
 class Whitened(eqx.Module):
@@ -144,8 +176,13 @@ class Whitened(eqx.Module):
         near, limited = problem.bounds.inside(centre, WELL_INSIDE)
         if any(limited):
             # An optimum at a bound has no curvature there; that of the free vector lies inside.
-            centre, _, _ = minimise(minus_ln_posterior_free, near, problem, 256)
-        return cls(problem, centre, laplace_factor(minus_ln_posterior_free, centre, problem))
+            if problem.likelihood.many:
+                slopes = Slopes(problem, minus_ln_prior_free)
+                centre, _, _ = slopes.minimise(near, 256, NEGLIGIBLE)
+            else:
+                centre, _, _ = minimise(minus_ln_posterior_free, near, problem, 256)
+        curvature = problem.curvature(centre, free=True)
+        return cls(problem, centre, jnp.asarray(inverse_root(curvature)))
 
     def draws(self, w: Array | np.ndarray) -> np.ndarray:
         """Flat parameters of whitened vectors, shape (..., d)."""

@@ -21,6 +21,8 @@ class Likelihood(eqx.Module):
     """
 
     least_squares: ClassVar[bool] = False
+    # Whether there are so many data that slopes alone are asked for, in shares (see `cost_of`).
+    many: ClassVar[bool] = False
     # Whether `cost` is half the sum of the residuals' squares itself, and not up to a constant.
     cost_is_squares: ClassVar[bool] = False
 
@@ -52,6 +54,31 @@ class Likelihood(eqx.Module):
     def ln(self, prediction: Array) -> Array:
         """ln probability of all data, normalised."""
         return jnp.sum(self.pointwise(prediction))
+
+    def cost_of(self, model: Any, params: dict, share: tuple[Any, int] = (0, 1)) -> Array:
+        """`cost` of the prediction of a model, which need not be made as a whole.
+
+        Of many data also of a share (k, n) of them, the k-th of n parts.
+        """
+        return self.cost(self.predict(model, params))
+
+    @property
+    def shares(self) -> int:
+        """In how many parts data can be cut."""
+        return 1
+
+    def misfit(self, prediction: Array) -> Array:
+        """How far the data lie from the prediction: chi^2 or deviance, else -2 `ln`."""
+        if self.least_squares:
+            return jnp.sum(self.residuals(prediction) ** 2)
+        return -2 * self.ln(prediction)
+
+    @property
+    def misfit_name(self) -> str:
+        """What `misfit` is, in words."""
+        if self.cost_is_squares:
+            return "chi^2"
+        return "deviance" if self.least_squares else "-2 ln likelihood"
 
     def cost(self, prediction: Array) -> Array:
         """Minus `ln` up to a constant, `ln_constant`."""

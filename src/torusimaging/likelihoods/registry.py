@@ -6,8 +6,13 @@ from ..arguments import choice
 from .base import Likelihood
 from .gaussian import GaussianPixels
 from .poisson import PoissonPixels
+from .stars import SingleStars
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": GaussianPixels, "poisson": PoissonPixels}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "gaussian": GaussianPixels,
+    "poisson": PoissonPixels,
+    "stars": SingleStars,
+}
 
 
 def likelihood_kind(given: Any, name: str = "likelihood") -> type[Likelihood]:

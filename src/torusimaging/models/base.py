@@ -1,7 +1,7 @@
 """What every model of the vertical phase plane is, and the verbs that all of them have."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import astropy.units as u
 import equinox as eqx
@@ -12,7 +12,7 @@ from astropy.table import QTable
 from jaxtyping import Array
 
 from ..arguments import shown
-from ..coordinates import Points
+from ..coordinates import VERTICAL, Plane, Points
 from ..data.pixels import VELOCITY, check_names, require_x64
 from ..foliation import Foliation, field
 from ..foliation.tables import BEYOND, NOT_FINITE, OUTWARD, Orbits
@@ -38,6 +38,8 @@ class OrbitModel(eqx.Module):
     """
 
     given: eqx.AbstractVar[dict[str, named.Distribution]]
+    # What pos and vel are, and what the field of the orbits means.
+    plane: ClassVar[Plane] = VERTICAL
 
     def __repr__(self) -> str:
         own = f"priors of {', '.join(self.given)}" if self.given else "default priors"

@@ -28,7 +28,7 @@ from ..foliation.field import DENSITY, SURFACE_DENSITY
 from ..foliation.grid import FINE, OrbitGrid
 from ..foliation.potential import PotentialFoliation
 from ..inference.knots import choose_knots
-from ..labels import SplineLabel
+from ..labels import Label, SplineLabel, StarLabels, of_stars
 from ..likelihoods import GaussianPixels
 from ..parameters import Layout, start_inside
 from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
@@ -76,7 +76,7 @@ class TorusImaging1DPotential(OrbitModel):
     height, top or sd.
     """
 
-    on_orbits: SplineLabel
+    on_orbits: SplineLabel | StarLabels
     density: DensityForm
     grid: OrbitGrid
     fine: OrbitGrid
@@ -234,6 +234,10 @@ class TorusImaging1DPotential(OrbitModel):
         start["label_params"] = model.label.start(guess.label0)
         return model, *start_inside(model.given, _bounds(start, guess), start)
 
+    def with_label(self, label: Label) -> "TorusImaging1DPotential":
+        """The model with another label on the same orbits."""
+        return eqx.tree_at(lambda model: model.on_orbits, self, label)
+
     def smoothed(self, factor: float) -> "TorusImaging1DPotential":
         """The model with the sds that keep its label and density smooth times `factor`."""
         factor = positive(factor, "factor")
@@ -248,26 +252,30 @@ class TorusImaging1DPotential(OrbitModel):
 
         Raises ``ValueError`` for a user's own density, which is code.
         """
+        label = self.label.first
         return {
-            "label_knots": np.asarray(self.label.knots).tolist(),
+            "label_knots": np.asarray(label.knots).tolist(),
             "density": self.density.settings(),
             "height": float(self.height),
             "top": float(self.grid.top),
-            "label_sign": self.label.sign,
-            "label_monotone": self.label.monotone,
-            "label_reference": float(self.label.reference),
-            "label_l2_sigma": float(self.label.sigmas[0]),
-            "label_smooth_sigma": float(self.label.sigmas[1]),
+            "label_sign": label.sign,
+            "label_monotone": label.monotone,
+            "label_reference": float(label.reference),
+            "label_l2_sigma": float(label.sigmas[0]),
+            "label_smooth_sigma": float(label.sigmas[1]),
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
-        }
+        } | of_stars(self.label)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DPotential":
         """The model of `settings`."""
+        settings = dict(settings)
+        stars = settings.pop("stars", None)
         form = dict(settings["density"])
         density = FORMS[form.pop("form")].from_settings(form)
         priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
-        return cls(**(settings | {"density": density, "priors": priors}))
+        model = cls(**(settings | {"density": density, "priors": priors}))
+        return model if stars is None else model.with_label(StarLabels.from_settings(stars))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -277,11 +285,11 @@ class TorusImaging1DPotential(OrbitModel):
     @property
     def label_knots(self) -> Array:
         """The label's knots in r (kpc Myr^-1/2)."""
-        return self.label.knots
+        return self.label.places
 
     @property
     def _label_knots(self) -> np.ndarray:
-        return np.asarray(self.label.knots)
+        return np.asarray(self.label.places)
 
     def is_possible(self, params: dict) -> Array:
         """Whether the density is nowhere negative."""
@@ -292,7 +300,7 @@ class TorusImaging1DPotential(OrbitModel):
         self.density.check(params["density_params"])
 
     @property
-    def label(self) -> SplineLabel:
+    def label(self) -> SplineLabel | StarLabels:
         """The label as a function of the orbit."""
         return self.on_orbits
 

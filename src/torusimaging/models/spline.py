@@ -21,7 +21,7 @@ from ..data.gradient import check_gradient, check_pixels
 from ..data.pixels import require_x64
 from ..foliation import FourierFoliation
 from ..inference.knots import choose_knots
-from ..labels import SplineLabel
+from ..labels import Label, SplineLabel, StarLabels, of_stars
 from ..likelihoods import GaussianPixels
 from ..parameters import Layout, start_inside
 from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
@@ -72,7 +72,7 @@ class TorusImaging1DSpline(OrbitModel):
     Source: Price-Whelan et al. 2025 (arXiv:2401.07903); the default prior is this package's own.
     """
 
-    on_orbits: SplineLabel
+    on_orbits: SplineLabel | StarLabels
     e_knots: dict
     e_references: dict
     e_sigmas: dict
@@ -224,6 +224,10 @@ class TorusImaging1DSpline(OrbitModel):
         check_gradient(binned_data)
         return model, *start_inside(model.given, initial.bounds(params, guess), params)
 
+    def with_label(self, label: Label) -> "TorusImaging1DSpline":
+        """The model with another label on the same orbits."""
+        return eqx.tree_at(lambda model: model.on_orbits, self, label)
+
     def smoothed(self, factor: float) -> "TorusImaging1DSpline":
         """The model with the smoothness sds of its label and distortions times `factor`."""
         scale = jnp.array([1.0, positive(factor, "factor")])
@@ -233,40 +237,44 @@ class TorusImaging1DSpline(OrbitModel):
     def settings(self) -> dict:
         """The arguments that make this model, as numbers and lists."""
         knots = {m: np.asarray(k).tolist() for m, k in self.e_knots.items()}
+        label = self.label.first
         return {
-            "label_knots": np.asarray(self.label.knots).tolist(),
+            "label_knots": np.asarray(label.knots).tolist(),
             "e_knots": knots,
             "e_signs": dict(zip(self.orders, self.e_signs, strict=True)),
-            "label_sign": self.label.sign,
+            "label_sign": label.sign,
             "convention": self.convention,
             "prior": self.prior,
-            "label_l2_sigma": float(self.label.sigmas[0]),
-            "label_smooth_sigma": float(self.label.sigmas[1]),
+            "label_l2_sigma": float(label.sigmas[0]),
+            "label_smooth_sigma": float(label.sigmas[1]),
             "e_l2_sigmas": {m: float(s[0]) for m, s in self.e_sigmas.items()},
             "e_smooth_sigmas": {m: float(s[1]) for m, s in self.e_sigmas.items()},
             "dacc_strength": float(self.dacc_strength),
             "amplitude_sigma": None
             if self.amplitude_sigma is None
             else float(self.amplitude_sigma),
-            "references": {"label": float(self.label.reference)}
+            "references": {"label": float(label.reference)}
             | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
-        }
+        } | of_stars(self.label)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DSpline":
         """The model of `settings`; those written before there were amplitudes have none."""
+        settings = dict(settings)
+        stars = settings.pop("stars", None)
         priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
-        return cls(**({"amplitude_sigma": None} | settings | {"priors": priors}))
+        model = cls(**({"amplitude_sigma": None} | settings | {"priors": priors}))
+        return model if stars is None else model.with_label(StarLabels.from_settings(stars))
 
     @property
     def label_knots(self) -> Array:
         """The label's knots in r (kpc Myr^-1/2)."""
-        return self.label.knots
+        return self.label.places
 
     @property
     def _label_knots(self) -> np.ndarray:
-        return np.asarray(self.label.knots)
+        return np.asarray(self.label.places)
 
     @property
     def knots(self) -> dict[str, Array]:
@@ -281,7 +289,7 @@ class TorusImaging1DSpline(OrbitModel):
     check_e_funcs = check_e_funcs
 
     @property
-    def label(self) -> SplineLabel:
+    def label(self) -> SplineLabel | StarLabels:
         """The label as a function of the orbit."""
         return self.on_orbits
 
@@ -317,7 +325,7 @@ class TorusImaging1DSpline(OrbitModel):
     def r_e_max(self, params: dict) -> Array:
         """The last knot that all distortions share."""
         if not self.orders:
-            return self.label.knots[-1]
+            return self.label.places[-1]
         return jnp.min(jnp.stack([k[-1] for k in self.e_knots.values()]))
 
     def template(self) -> dict:

@@ -23,7 +23,6 @@ from ..inference.problem import (
     Whitened,
     evaluate,
     ln_whitened,
-    minus_ln_posterior,
     minus_ln_posterior_free,
     solve,
 )
@@ -219,7 +218,7 @@ def get_crlb(
     params = self.floats(params)
     problem = Problem.unlimited(self, kind.read(data), params)
     z = problem.layout.flatten(params)
-    curvature = laplace.hessian(minus_ln_posterior, z, problem)
+    curvature = problem.curvature(z)
     factor = laplace.inverse_root(curvature)
     return curvature if inv else factor @ factor.T
 

@@ -20,7 +20,7 @@ from ..results.profiles import read_draws, stack
 from ..units import internal
 from .bands import MOSTLY_PRIOR, draw_band, hatch, limits
 from .checks import check_params
-from .style import ACCELERATION_UNIT, DENSITY_UNIT, GREY, LINES, ORANGE
+from .style import GREY, LINES, ORANGE
 from .truth import line_of
 
 SHOWN = (u.km / u.s / u.Myr, u.Msun / u.pc**3)
@@ -120,10 +120,11 @@ def plot_acceleration_density(
             true_curves.append(np.broadcast_to(internal(y, own, "what truth returns"), z.shape))
             ax.plot(z, true_curves[-1], color=ORANGE, lw=1.8, ls="--", label=name, zorder=4)
 
-    axes[0].set(ylabel=f"$a_z$ [{ACCELERATION_UNIT}]", xlim=(z.min(), z.max()))
-    axes[1].set(ylabel=rf"$\rho$ [{DENSITY_UNIT}]", ylim=limits([bands[1]], true_curves[1:]))
+    plane = model.plane
+    axes[0].set(ylabel=plane.field["a_z"].axis, xlim=(z.min(), z.max()))
+    axes[1].set(ylabel=plane.field["rho"].axis, ylim=limits([bands[1]], true_curves[1:]))
     for ax in axes:
-        ax.set_xlabel("$z$ [kpc]")
+        ax.set_xlabel(plane.pos.text())
     # The hatches of one panel are named in the other's legend: the density fills its own.
     named = {}
     for ax in axes:

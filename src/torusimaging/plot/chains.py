@@ -12,20 +12,21 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from ..arguments import texts
+from ..coordinates import VERTICAL, unit_text
 from ..inference.draws import SampleState
 from ..inference.nuts import diagnostics
 from ..results.fit import DERIVED, UNITS, Fitted, derive
 from ..results.rounding import rounded
 from .checks import check_draws
 from .covariance import corner_axes
-from .style import BLUE, DENSITY_UNIT, GREY, LINES, SURFACE_UNIT
+from .style import BLUE, GREY, LINES
 
 LABELS = {
-    "pos0": "$z_0$ [pc]",
-    "vel0": "$v_{z,0}$ [km/s]",
+    "pos0": f"${VERTICAL.pos.centre}$ [{unit_text(VERTICAL.pos.fine)}]",
+    "vel0": f"${VERTICAL.vel.centre}$ [{unit_text(VERTICAL.vel.fine)}]",
     "Omega0": r"$\Omega_0$ [rad Myr$^{-1}$]",
-    "rho(0)": rf"$\rho(0)$ [{DENSITY_UNIT}]",
-    "Sigma(1.1 kpc)": rf"$\Sigma$(1.1 kpc) [{SURFACE_UNIT}]",
+    "rho(0)": rf"$\rho(0)$ [{VERTICAL.field['rho'].text}]",
+    "Sigma(1.1 kpc)": rf"$\Sigma$(1.1 kpc) [{VERTICAL.field['Sigma'].text}]",
 }
 RANK_BINS = 20
 # What 1 and 2 standard deviations of a normal distribution of two parameters hold.

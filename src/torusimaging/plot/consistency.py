@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..checks.consistency import Consistency
-from .style import BLUE, DENSITY_UNIT, ORANGE
+from ..coordinates import VERTICAL
+from .style import BLUE, ORANGE
 
 
 def plot_consistency(result: Consistency) -> tuple[Figure, NDArray]:
@@ -39,12 +40,13 @@ def plot_consistency(result: Consistency) -> tuple[Figure, NDArray]:
     else:
         _draw_frequencies(axes[0], axes[1], result)
         _draw_density(axes[2], result)
-    symbol = "|z|" if result.symmetric else "z"
+    z = VERTICAL.pos.symbol
+    symbol = f"|{z}|" if result.symmetric else z
     axes[0].sharex(axes[1])
     axes[0].set(ylabel=r"$\Omega$ [rad Gyr$^{-1}$]")
     axes[0].tick_params(labelbottom=False)
-    axes[1].set(ylabel="difference [%]", xlabel=r"$z_\mathrm{max}$ of the orbit [kpc]")
-    axes[2].set(xlabel=f"${symbol}$ [kpc]", ylabel=rf"$\rho$ [{DENSITY_UNIT}]")
+    axes[1].set(ylabel="difference [%]", xlabel=rf"${z}_\mathrm{{max}}$ of the orbit [kpc]")
+    axes[2].set(xlabel=f"${symbol}$ [kpc]", ylabel=VERTICAL.field["rho"].axis)
     return fig, axes
 
 

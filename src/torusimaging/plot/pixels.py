@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ..arguments import real_number
+from ..coordinates import VERTICAL, Plane
 from ..data.pixels import as_dictionary
 from ..units import internal, plain, plane_units
-from .style import unit_text
 
-DEFAULT_UNITS = (u.kpc, u.km / u.s)
 # Coordinates closer than this part of their range are one row of the grid.
 SAME = 1e-6
 # A list of pixels that fills less than 1/SPARSE of its grid is drawn as points.
@@ -51,7 +50,7 @@ class Pixels:
                 f"binned_data must have {', '.join(wanted)}, but {', '.join(missing)} is missing "
                 f"(given: {', '.join(map(str, data))})."
             )
-        units = DEFAULT_UNITS if usys is None else plane_units(usys)
+        units = (VERTICAL.pos.shown, VERTICAL.vel.shown) if usys is None else plane_units(usys)
         pos, vel = (
             internal(data[n], unit, f"binned_data['{n}']")
             for n, unit in zip(("pos", "vel"), units, strict=True)
@@ -136,10 +135,10 @@ class Pixels:
         if levels.size > 1 and min(grid.shape) > 1:
             ax.contour(*centres, grid, levels=levels, colors="k", linewidths=0.7, alpha=0.8)
 
-    def axis_labels(self) -> tuple[str, str]:
+    def axis_labels(self, plane: Plane = VERTICAL) -> tuple[str, str]:
         """Texts of the vel and pos axes."""
-        pos, vel = map(unit_text, self.units)
-        return f"$v_z$ [{vel}]", f"$z$ [{pos}]"
+        pos, vel = self.units
+        return plane.vel.text(vel), plane.pos.text(pos)
 
 
 def _given_edges(data: dict, units) -> tuple | None:

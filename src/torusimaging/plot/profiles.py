@@ -13,21 +13,15 @@ from numpy.typing import NDArray
 
 from ..arguments import mapping, shown, whole_number
 from ..arguments import truth as truth_value
+from ..coordinates import VERTICAL
 from ..results.fit import Fitted
 from ..results.literature import MARKS
 from ..results.profiles import profiles
 from .bands import HATCHED, LEVELS, MOSTLY_PRIOR, draw_levels, hatch, limits
-from .style import ACCELERATION_UNIT, DENSITY_UNIT, LINES, SURFACE_UNIT
-from .truth import UNITS, Truth, read_truth
+from .style import LINES
+from .truth import Truth, read_truth
 
-# symbol and unit in words
-PANELS = {
-    "a_z": ("$a_z$", ACCELERATION_UNIT),
-    "rho": (r"$\rho$", DENSITY_UNIT),
-    "Sigma": (r"$\Sigma(<|z|)$", SURFACE_UNIT),
-    "rho_dm": (r"$\rho_\mathrm{DM}$", DENSITY_UNIT),
-    "Sigma_dm": (r"$\Sigma_\mathrm{DM}(<|z|)$", SURFACE_UNIT),
-}
+PANELS = VERTICAL.field
 MARKERS = "osD^v"
 
 
@@ -125,7 +119,7 @@ def plot_prior_predictive(fit: Fitted, draws: int = 500, seed: int = 0) -> tuple
 
 
 def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literature: bool) -> None:
-    (symbol, text), unit = PANELS[name], UNITS[name][0]
+    unit = PANELS[name].shown
     bands, curves = [], []
     ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     for colour, (label, table) in zip(_colours(len(tables)), tables.items(), strict=True):
@@ -157,8 +151,8 @@ def _draw_panel(ax: Axes, name: str, tables: dict, truth: Truth | None, literatu
         curves.append(np.array(tops))
     margin = 0.04 * ((high - low) or 1.0)
     ax.set(
-        xlabel="$z - z_0$ [kpc]",
-        ylabel=f"{symbol} [{text}]",
+        xlabel=f"${VERTICAL.pos.offset}$ [kpc]",
+        ylabel=PANELS[name].axis,
         xlim=(low - margin, high + margin),
         ylim=limits(bands, curves),
     )

@@ -12,7 +12,7 @@ from ..coordinates import Points
 from ..foliation import Foliation, FourierFoliation
 from ..models.base import OrbitModel
 from .checks import check_params
-from .style import DENSITY_UNIT, LINES, RADIUS_UNIT
+from .style import LINES, RADIUS_UNIT
 
 N_POINTS = 257
 
@@ -79,7 +79,8 @@ def _draw_density(ax: Axes, model: OrbitModel, foliation: Foliation) -> None:
         if knots.size:
             values = 1e-9 * np.asarray(side.density(jnp.asarray(knots)))
             ax.plot(knots, values, ls="none", marker="o", ms=5, c=colour)
-    ax.set(xlabel="$|z - z_0|$ [kpc]", ylabel=rf"$\rho$ [{DENSITY_UNIT}]", yscale="log")
+    plane = model.plane
+    ax.set(xlabel=f"$|{plane.pos.offset}|$ [kpc]", ylabel=plane.field["rho"].axis, yscale="log")
     ax.legend(frameon=False)
 
 

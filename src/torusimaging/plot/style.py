@@ -5,6 +5,8 @@ import re
 import astropy.units as u
 import matplotlib as mpl
 
+from ..coordinates import unit_text
+
 # Okabe & Ito's palette, told apart with any kind of colour vision.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 LINES = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
@@ -15,9 +17,6 @@ RESIDUAL_MAP = "RdBu_r"
 COUNT_MAP = "Greys"
 
 RADIUS_UNIT = r"kpc Myr$^{-1/2}$"
-ACCELERATION_UNIT = r"km s$^{-1}$ Myr$^{-1}$"
-DENSITY_UNIT = r"M$_\odot$ pc$^{-3}$"
-SURFACE_UNIT = r"M$_\odot$ pc$^{-2}$"
 
 POINT_SIZE = 4.0
 DPI = 110
@@ -26,11 +25,6 @@ DPI = 110
 def label_unit_text(unit: u.UnitBase | None) -> str:
     """What follows the name of a label: its unit in brackets, or nothing."""
     return "" if unit is None else f" [{unit_text(unit)}]"
-
-
-def unit_text(unit: u.UnitBase) -> str:
-    """A unit as it stands in an axis label, for example km/s."""
-    return unit.to_string().replace(" / ", "/")
 
 
 # How figures look where the user has not said otherwise.

@@ -10,18 +10,10 @@ from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
 from ..checks.packages import Line, package_of, stated_frame, title_of, vertical_line
-from ..foliation.field import ACCELERATION, DENSITY
-from ..foliation.field import SURFACE_DENSITY as SURFACE
+from ..coordinates import VERTICAL
 from ..units import internal
 
-# of each quantity the unit shown and the unit of a truth's plain numbers
-UNITS = {
-    "a_z": (u.km / u.s / u.Myr, ACCELERATION),
-    "rho": (u.Msun / u.pc**3, DENSITY),
-    "Sigma": (u.Msun / u.pc**2, SURFACE),
-    "rho_dm": (u.Msun / u.pc**3, DENSITY),
-    "Sigma_dm": (u.Msun / u.pc**2, SURFACE),
-}
+FIELD = VERTICAL.field
 VERBS = {"a_z": "acceleration", "rho": "density", "Sigma": "surface_density"}
 USUAL_R = 8.275 * u.kpc
 LONG = 30  # letters of a name beyond which a legend would hide the curves
@@ -42,10 +34,9 @@ class Truth:
         if name not in self.functions:
             return None
         y = self.functions[name](np.abs(z) if name.startswith("Sigma") else z)
-        shown, plain = UNITS[name]
         # Quantity leaves a unit that the function attached and adds one that it did not.
-        y = y if isinstance(y, u.Quantity) else u.Quantity(y, plain)
-        return z, np.broadcast_to(y.to_value(shown), np.shape(z))
+        y = y if isinstance(y, u.Quantity) else u.Quantity(y, FIELD[name].unit)
+        return z, np.broadcast_to(y.to_value(FIELD[name].shown), np.shape(z))
 
 
 def read_truth(truth: Any, R: u.Quantity | None = None, frame: Any = None) -> Truth | None:
@@ -95,16 +86,16 @@ def line_of(potential: Any, R: u.Quantity | None, frame: Any) -> tuple[Line, str
 def _rows(table: QTable) -> dict[str, tuple[NDArray, NDArray]]:
     """Columns by quantity, also those of medians as `profiles` calls them, sorted by height."""
     columns = table.colnames
-    found = {n: c for n in UNITS for c in (n, f"{n}_median") if c in columns}
+    found = {n: c for n in FIELD for c in (n, f"{n}_median") if c in columns}
     if "z" not in columns or not found:
         raise ValueError(
-            f"truth, a table, must have z and one of {', '.join(UNITS)}, but has only "
+            f"truth, a table, must have z and one of {', '.join(FIELD)}, but has only "
             f"{', '.join(columns) or 'no column'}."
         )
     z = internal(table["z"], u.kpc, "truth['z']")
     order = np.argsort(z)
     return {
-        name: (z[order], internal(table[column], UNITS[name][0], f"truth[{column!r}]")[order])
+        name: (z[order], internal(table[column], FIELD[name].shown, f"truth[{column!r}]")[order])
         for name, column in found.items()
     }
 
@@ -121,7 +112,7 @@ def _function(function: Callable) -> tuple[str, Callable]:
     probe = value(np.array([0.1, 0.2]))
     unit = getattr(probe, "unit", None)
     for name in VERBS:
-        if unit is not None and unit.is_equivalent(UNITS[name][0]):
+        if unit is not None and unit.is_equivalent(FIELD[name].shown):
             return name, value
     raise ValueError(
         "truth, where it is a function of the height, must return a quantity that is an "

@@ -9,8 +9,9 @@ from ..arguments import shown
 from ..checks.symmetry import check_thin_layer
 from ..checks.verdict import MOST, Verdict
 from ..coordinates import sun_of
+from ..inference.problem import evaluate_prediction
 from ..mock import MockSurvey
-from ..results.fit import DERIVED, SUN, Fitted
+from ..results.fit import DERIVED, Fitted
 from ..results.literature import RadialTerm
 from ..results.profiles import profiles
 from ..results.rounding import percent, rounded
@@ -115,13 +116,24 @@ def true_values(survey: MockSurvey) -> dict[str, u.Quantity]:
     return dict(zip(DERIVED, values, strict=True))
 
 
+def _misfit(fit: Fitted) -> str:
+    """How far the data lie from the optimum, for each pixel."""
+    fit = fit.mapped
+    likelihood = fit.likelihood.read(fit.data)
+    prediction = evaluate_prediction(fit.model, likelihood, fit.model.floats(fit.params))
+    per_pixel = float(likelihood.misfit(prediction)) / fit.data["label"].size
+    return f"{likelihood.misfit_name} per pixel {per_pixel:.2f}"
+
+
 def describe(fit: Fitted) -> str:
     """How the fit went, in a few sentences.  Raises ``ValueError`` for anything else than a fit."""
     if not isinstance(fit, Fitted):
         raise ValueError(f"fit must be a Fit, but {shown(fit)} was given.")
+    pixels = f"{fit.data['label'].size} pixels"
+    if fit.stars is not None:
+        pixels = f"{len(fit.stars)} stars, compared in {pixels}"
     lines = [
-        f"{fit.data['label'].size} pixels, {fit.optimizer.iter_num} steps to the optimum, "
-        f"chi^2 per pixel {fit.chi2_per_pixel:.2f}.",
+        f"{pixels}, {fit.optimizer.iter_num} steps to the optimum, {_misfit(fit)}.",
         f"Frame of z and v_z: {fit.frame}.",
         *_sun(fit),
     ]
@@ -144,13 +156,14 @@ def _sun(fit: Fitted) -> list[str]:
     if sun.unread:
         lines.append(f"The frame is kept as words: {sun.unread}.")
     rows = {row["quantity"]: row for row in fit.derived()}
-    if (row := rows.get(SUN[0])) is not None:
+    height, speed = fit.model.plane.sun
+    if (row := rows.get(height)) is not None:
         z = row["median"]
         lines.append(
             f"The Sun is {abs(z):.0f} pc {'above' if z > 0 else 'below'} the fitted midplane: its "
             "height in the frame, z_sun, minus pos0."
         )
-    if (row := rows.get(SUN[1])) is not None:
+    if (row := rows.get(speed)) is not None:
         v = row["median"]
         lines.append(
             f"It moves {'up' if v > 0 else 'down'} at {abs(v):.1f} km/s: its v_z in the frame "
@@ -183,7 +196,8 @@ def _from_prior(fit: Fitted) -> list[str]:
 
 def _unresolved(fit: Fitted) -> list[str]:
     """What a layer thinner than the pixels could add, where that is asked of the fit."""
-    if fit.samples is None:
+    # Single stars have no pixels.
+    if fit.samples is None or fit.stars is not None:
         return []
     try:
         return [check_thin_layer(fit).text]

@@ -20,6 +20,7 @@ from ..data.pixels import (
     read_map,
     require_x64,
 )
+from ..data.stars import Stars
 from ..foliation import field
 from ..inference.draws import (
     LaplaceState,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 # What the rows with the radial term of Poisson's equation have behind their name.
 RADIAL = " + radial"
-# The rows of the Sun in `Fit.derived`.
-SUN = ("z_sun above midplane", "v_z,sun")
 UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
 
 # The chance below which the two sides of the plane are said to differ.
@@ -64,7 +63,8 @@ class Fitted(abc.ABC):
     ``params`` (before and at the optimum), ``optimizer`` (its state), ``samples`` and ``state``
     (None before sampling), ``frame`` (the frame of pos and vel, in words), ``settings``,
     ``label_unit`` (of the data's plain labels and errors; None where they have none) and
-    ``label_name`` (empty where the map has none).
+    ``label_name`` (empty where the map has none).  ``stars`` are the single stars of a fit of such;
+    ``data`` is then a map of them for figures and checks.  ``approximate``: see `Problem`.
     """
 
     model: "OrbitModel"
@@ -80,6 +80,13 @@ class Fitted(abc.ABC):
     label_unit: u.UnitBase | None = None
     label_name: str = ""
     likelihood: type[Likelihood] = GaussianPixels
+    stars: Stars | None = None
+    approximate: bool = False
+
+    @property
+    def source(self) -> dict:
+        """What the likelihood is of: the map, or the columns of single stars."""
+        return self.data if self.stars is None else self.stars.columns()
 
     @property
     def binned(self) -> dict:
@@ -98,7 +105,7 @@ class Fitted(abc.ABC):
         set_here = ("bdata", "p0", "bounds", "rng_seed", "likelihood")
         check_options(options, (Fitted.sample, type(self.model).mcmc_run_label), "sample", set_here)
         state, samples = self.model.mcmc_run_label(
-            self.data,
+            self.source,
             self.params,
             self.bounds,
             rng_seed=seed,
@@ -115,7 +122,7 @@ class Fitted(abc.ABC):
     def laplace(self, seed: int = 0, *, num_draws: int = 1000) -> "Fitted":
         """The same fit with draws by importance sampling (see `OrbitModel.laplace_run_label`)."""
         state, samples = self.model.laplace_run_label(
-            self.data,
+            self.source,
             self.params,
             self.bounds,
             rng_seed=seed,
@@ -133,7 +140,18 @@ class Fitted(abc.ABC):
     @cached_property
     def problem(self) -> Problem:
         """Model, likelihood of the data, layout and bounds, for whatever fits or checks."""
-        return Problem.of(self.model, self.likelihood.read(self.data), self.params, self.bounds)
+        likelihood = self.likelihood.read(self.source)
+        problem = Problem.of(self.model, likelihood, self.params, self.bounds)
+        return replace(problem, approximate=self.approximate)
+
+    @property
+    def mapped(self) -> "Fitted":
+        """The fit as one of a map, whose residuals can be checked; itself where it is of a map."""
+        return self if self.stars is None else self.map_of(self.label_name)
+
+    @abc.abstractmethod
+    def map_of(self, name: str) -> "Fitted":
+        """A fit of single stars as one of the map of a label, without draws."""
 
     @property
     def chi2_per_pixel(self) -> float:
@@ -300,7 +318,8 @@ class Fitted(abc.ABC):
     def _sun(self) -> list[tuple[str, str, str, float]]:
         """The Sun's rows of the table that the frame allows: name, from which row, unit, value."""
         sun = sun_of(self.frame or "")
-        rows = ((SUN[0], "pos0", "pc", sun.z), (SUN[1], "vel0", "km / s", sun.v_z))
+        height, speed = self.model.plane.sun
+        rows = ((height, "pos0", "pc", sun.z), (speed, "vel0", "km / s", sun.v_z))
         return [(*names, value) for *names, value in rows if value is not None]
 
     def _share(self, values: np.ndarray, prior: np.ndarray | None, positive: bool) -> np.ndarray:

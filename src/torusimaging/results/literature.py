@@ -21,9 +21,8 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from ..arguments import real_number, shown, whole_number
+from ..coordinates import VERTICAL
 from ..units import internal
-
-UNITS = {"rho": u.Msun / u.pc**3, "Sigma": u.Msun / u.pc**2}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Mark:
     @property
     def unit(self) -> u.UnitBase:
         """The unit of `value`, `plus` and `minus`."""
-        return UNITS[self.quantity]
+        return VERTICAL.field[self.quantity].shown
 
 
 # The Sun's height above the midplane (pc) by counts of stars: Bennett & Bovy 2019

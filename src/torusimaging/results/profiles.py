@@ -10,6 +10,7 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from ..arguments import shown, truth
+from ..coordinates import VERTICAL
 from ..data.pixels import require_x64
 from ..foliation import field
 from ..inference.draws import Samples, of_draws, percentiles, share_from_data
@@ -19,13 +20,7 @@ from .fit import Fitted
 from .literature import MARKS, RadialTerm, check_radial
 from .rounding import RoundedTable
 
-QUANTITIES = {
-    "a_z": (field.ACCELERATION, u.km / u.s / u.Myr),
-    "rho": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
-    "Sigma": (u.Msun / u.kpc**2, u.Msun / u.pc**2),
-    "rho_dm": (u.Msun / u.kpc**3, u.Msun / u.pc**3),
-    "Sigma_dm": (u.Msun / u.kpc**2, u.Msun / u.pc**2),
-}
+QUANTITIES = VERTICAL.field
 LEVELS = {"median": 50.0, "p2_5": 2.5, "p16": 16.0, "p84": 84.0, "p97_5": 97.5}
 N_HEIGHTS = 61
 # A spline model's density at the centre is the slope of one segment: its mean within 50 pc tells
@@ -94,14 +89,14 @@ def profiles(
     levels = {name: percentiles(columns, list(LEVELS.values())) for name, columns in values.items()}
     for name, rows in levels.items():
         for level, row in zip(LEVELS, rows, strict=True):
-            table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name][1]
+            table[f"{name}_{level}"] = row[: heights.size] * QUANTITIES[name].shown
         if name in shares:
             table[f"{name}_from_data"] = shares[name][: heights.size]
     table.meta = meta | {
         "model": type(model).__name__,
         "draws": len(draws),
         "reach": float(reaches.min()),
-        "units": {name: str(QUANTITIES[name][1]) for name in values},
+        "units": {name: str(QUANTITIES[name].shown) for name in values},
         "radial": "left out" if radial is None else str(radial),
     }
     if literature:
@@ -117,7 +112,7 @@ def on_grid(fit: Fitted, z: u.Quantity | None = None) -> tuple[NDArray, dict[str
     heights = _heights(z, reaches)
     values = _evaluate(fit.model, stacked, np.concatenate([heights, MARKED]), reaches)
     values = {name: rows[:, : heights.size] for name, rows in values.items()}
-    return heights, values, {name: str(QUANTITIES[name][1]) for name in values}
+    return heights, values, {name: str(QUANTITIES[name].shown) for name in values}
 
 
 def read_draws(fit) -> tuple[OrbitModel, Sequence[dict], dict]:
@@ -210,7 +205,8 @@ def _evaluate(model, stacked, z: NDArray, reaches: NDArray) -> dict[str, NDArray
     outside = np.abs(z) > reaches[:, None]
     # Adding zero takes the sign off a vanishing acceleration.
     return {
-        name: np.where(outside, np.nan, value) * QUANTITIES[name][0].to(QUANTITIES[name][1]) + 0.0
+        name: np.where(outside, np.nan, value) * QUANTITIES[name].unit.to(QUANTITIES[name].shown)
+        + 0.0
         for name, value in values.items()
     }
 

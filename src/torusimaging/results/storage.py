@@ -16,6 +16,7 @@ import xarray as xr
 
 from ..arguments import dictionary, shown
 from ..data.pixels import MEANS, PARTS, VELOCITY
+from ..data.stars import Stars
 from ..files.paths import as_path, existing_file
 from ..files.writing import in_use, write_complete
 from ..inference.draws import LaplaceState, Samples, SampleState
@@ -58,6 +59,8 @@ def read(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} is damaged or was edited: its contents differ from its digest.")
     try:
         return _from_tree(tree)
+    except _Unknown as error:
+        raise ValueError(f"{path} cannot be read here: {error}.") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} cannot be understood: {error}.") from error
 
@@ -93,8 +96,11 @@ def _model_text(model) -> str:
     for kind, cls in MODELS.items():
         if type(model) is cls:
             return json.dumps({"kind": kind} | model.settings())
+    # A model that is code says so itself.
+    model.settings()
     raise ValueError(
-        f"a {type(model).__name__} cannot be saved: its functions are code, not numbers."
+        f"a {type(model).__name__} cannot be saved: it has no name in "
+        "torusimaging.models.registry.MODELS."
     )
 
 
@@ -167,6 +173,13 @@ def _to_tree(fit) -> xr.DataTree:
             | {name: (("pixel",), fit.data[name], units) for name in PARTS if name in fit.data}
         ),
     }
+    if fit.stars is not None:
+        columns, facts = fit.stars.state()
+        groups["/stars"] = xr.Dataset(
+            {k: (("star", "name")[: x.ndim], x) for k, x in columns.items()},
+            coords={"name": facts["names"]},
+            attrs={"facts": json.dumps(facts)},
+        )
     if fit.samples is not None and fit.state is not None:
         chains = fit.state.num_chains
         draws = fit.samples.draws.reshape(chains, -1, layout.size)
@@ -205,9 +218,22 @@ def _integers(tree: dict) -> dict:
     }
 
 
+class _Unknown(Exception):
+    """A file asks for a class of the user's own that is not registered here."""
+
+
+def _known(registry: dict, name: str, room: str) -> Any:
+    if name not in registry:
+        raise _Unknown(
+            f"its kind {name!r} is not among those of {room} ({', '.join(registry)}): import the "
+            f"module that adds it to torusimaging.{room}.registry.{room.upper()} first"
+        )
+    return registry[name]
+
+
 def _from_tree(tree: xr.DataTree) -> dict:
     settings = _integers(json.loads(tree.attrs["model"]))
-    model = MODELS[settings.pop("kind")].from_settings(settings)
+    model = _known(MODELS, settings.pop("kind"), "models").from_settings(settings)
     constant = tree["constant_data"]
     shapes = _integers(json.loads(tree.attrs["params"]))
     layout = Layout.of(jax.tree.map(np.zeros, shapes, is_leaf=lambda x: isinstance(x, list)))
@@ -223,7 +249,11 @@ def _from_tree(tree: xr.DataTree) -> dict:
         if name in constant:
             data[name] = constant[name].values * unit
     data |= {name: constant[name].values for name in PARTS if name in constant}
-    samples = state = None
+    samples = state = stars = None
+    if "stars" in tree.children:
+        own = tree["stars"]
+        columns = {str(k): own[k].values for k in own.data_vars}
+        stars = Stars.from_state(columns, json.loads(own.attrs["facts"]))
     if "posterior" in tree.children:
         samples, state = _read_samples(tree, layout)
     return dict(
@@ -239,7 +269,8 @@ def _from_tree(tree: xr.DataTree) -> dict:
         settings=json.loads(tree.attrs["settings"]),
         label_unit=stated_unit(tree.attrs.get("label_unit", "")),
         label_name=tree.attrs.get("label_name", ""),
-        likelihood=LIKELIHOODS[tree.attrs.get("likelihood", "gaussian")],
+        stars=stars,
+        likelihood=_known(LIKELIHOODS, tree.attrs.get("likelihood", "gaussian"), "likelihoods"),
     )
 
 

@@ -1,0 +1,333 @@
+"""Stars one by one: places, labels and errors, checked at the door."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import nearest, shown, texts
+from ..coordinates import Points, words_of_frame
+from ..files.missing import is_missing, stands_out
+from ..units import UnitError, internal, label_unit, plain, stated_unit, unit_words, with_unit
+from .pixels import FARTHEST, LARGEST, LIGHT, VELOCITY
+
+MOST_LABELS = 20
+# The columns of a table that hold a star's place, in the order in which they are looked for.
+PLACES = {"pos": ("pos", "z"), "vel": ("vel", "v_z", "vz")}
+ANGULAR = u.kpc**2 / u.Myr
+
+
+class Stars:
+    """Places, labels and errors of single stars, for `torusimaging.fit_stars`.
+
+    Example: ``oti.Stars(z, v_z, {"mg_fe": mg_fe}, {"mg_fe": mg_fe_err})``.
+
+    Parameters
+    ----------
+    pos, vel : quantities (length, speed), shape (n,)
+    labels : label by name, each of shape (n,), NaN or masked where a star has none
+    label_errs : their errors by the same names; a label without errors is exact, and an error of
+        zero means that only the label's own scatter spreads the star
+    R : Galactocentric radii (length), shape (n,), for a field that changes with them
+    Lz : angular momenta (length times speed), shape (n,)
+    frame : the frame of pos and vel, in words or a `catalog.Frame`
+
+    Left out are stars whose pos, vel, or R is not finite, and those that have no label at all; a
+    label is missing where it is not finite, is a catalogue's mark of a missing value such as -9999,
+    or has an error that is not finite.  ``left_out`` counts both by reason.
+
+    Attributes
+    ----------
+    points : `coordinates.Points` of the stars that are left, plain arrays (kpc, kpc/Myr)
+    label, label_err : plain arrays, shape (n, labels); NaN where a star has no such label
+    names : of the labels;  units : theirs, None for plain numbers
+    frame : in words;  n_given, left_out : stars given, and how many were left out by reason
+
+    Raises ``ValueError`` for arrays of unequal length, labels that are no dictionary, an error of a
+    label that there is not, negative errors and values that no star can have; `UnitError` for
+    missing or wrong units.
+    """
+
+    def __init__(
+        self,
+        pos: u.Quantity,
+        vel: u.Quantity,
+        labels: Mapping[str, Any],
+        label_errs: Mapping[str, Any] | None = None,
+        R: u.Quantity | None = None,
+        Lz: u.Quantity | None = None,
+        frame: Any = "not stated",
+    ):
+        labels, errors = _named(labels, "labels"), _named(label_errs or {}, "label_errs", {})
+        if not labels:
+            raise ValueError("labels must hold at least one label, but is empty.")
+        if len(labels) > MOST_LABELS:
+            raise ValueError(f"labels must be at most {MOST_LABELS}, but {len(labels)} were given.")
+        for name in errors:
+            if name not in labels:
+                raise ValueError(
+                    f"label_errs has {name!r}, which is no label{nearest(name, labels)}"
+                )
+        self.names = tuple(labels)
+        self.units = {name: _unit_of(x, name) for name, x in labels.items()}
+        columns = {"pos": _place(pos, u.kpc, "pos"), "vel": _place(vel, VELOCITY, "vel")}
+        if R is not None:
+            columns["R"] = _place(R, u.kpc, "R")
+        if Lz is not None:
+            columns["Lz"] = _place(Lz, ANGULAR, "Lz")
+        values = {name: _label(x, self.units[name], name) for name, x in labels.items()}
+        sds = {
+            name: _error(errors.get(name), self.units[name], name, values[name]) for name in labels
+        }
+        sizes = {k: x.size for k, x in columns.items()}
+        sizes |= {f"labels[{k!r}]": x.size for k, x in values.items()}
+        sizes |= {f"label_errs[{k!r}]": sds[k].size for k in errors}
+        if len(set(sizes.values())) > 1:
+            text = ", ".join(f"{k} {n}" for k, n in sizes.items())
+            raise ValueError(f"the stars' arrays must have equal length, but have: {text}.")
+        self.frame = words_of_frame(frame)
+        self.n_given = columns["pos"].size
+        label = np.stack([values[name] for name in self.names], axis=1)
+        error = np.stack([sds[name] for name in self.names], axis=1)
+        there = np.isfinite(label) & np.isfinite(error)
+        known = np.ones(self.n_given, bool)
+        self.left_out: dict[str, int] = {}
+        reasons = {f"no finite {k}": np.isfinite(x) for k, x in columns.items()}
+        reasons["none of the labels" if len(labels) > 1 else "no label"] = there.any(axis=1)
+        for reason, good in reasons.items():
+            if lost := int(np.sum(known & ~good)):
+                self.left_out[reason] = lost
+            known &= good
+        if not known.any():
+            reasons = ", ".join(f"{n} with {reason}" for reason, n in self.left_out.items())
+            raise ValueError(f"no star is left of {self.n_given}: {reasons or 'none was given'}.")
+        columns = {k: x[known] for k, x in columns.items()}
+        for k, most, unit in (("pos", FARTHEST, "kpc"), ("R", FARTHEST, "kpc")):
+            _check_size(columns.get(k), most, f"{k} of the stars", unit)
+        _check_size(columns["vel"], LIGHT, "vel of the stars", "kpc/Myr, the speed of light")
+        if "R" in columns and not np.all(columns["R"] > 0):
+            raise ValueError(f"R must be positive, but is {columns['R'].min():.4g} kpc for a star.")
+        self.points = Points(columns["pos"], columns["vel"], columns.get("R"), columns.get("Lz"))
+        self.label = np.where(there, label, np.nan)[known]
+        self.label_err = np.where(there, error, np.nan)[known]
+        for k, name in enumerate(self.names):
+            own = self.label[:, k]
+            if not np.isfinite(own).any():
+                raise ValueError(f"the label {name!r} is missing in all stars.")
+            _check_size(own, LARGEST, f"the label {name!r}", "")
+
+    def __len__(self) -> int:
+        return self.points.pos.size
+
+    def __repr__(self) -> str:
+        lost = "".join(f", {n} left out: {reason}" for reason, n in self.left_out.items())
+        return f"Stars({len(self)} stars with {', '.join(self.names)}{lost})"
+
+    @property
+    def pos(self) -> u.Quantity:
+        """Positions (kpc), shape (n,)."""
+        return self.points.pos * u.kpc
+
+    @property
+    def vel(self) -> u.Quantity:
+        """Velocities (kpc/Myr), shape (n,)."""
+        return self.points.vel * VELOCITY
+
+    def only(self, labels: Any) -> "Stars":
+        """The stars that have any of these labels, with these alone.
+
+        Raises ``ValueError`` for a label that there is not.
+        """
+        names = texts([labels] if isinstance(labels, str) else labels, "labels")
+        for name in names:
+            if name not in self.names:
+                raise ValueError(
+                    f"the stars have no label {shown(name)}{nearest(name, self.names)}"
+                )
+        picks = [self.names.index(name) for name in dict.fromkeys(names)]
+        kept = np.isfinite(self.label[:, picks]).any(axis=1)
+        new = self.where(kept, f"no {' or '.join(names)}")
+        new.label, new.label_err = new.label[:, picks], new.label_err[:, picks]
+        new.names = tuple(self.names[k] for k in picks)
+        new.units = {name: self.units[name] for name in new.names}
+        return new
+
+    def where(self, kept: NDArray, reason: str) -> "Stars":
+        """The stars that are kept; the others are counted in ``left_out`` with this reason."""
+        new = object.__new__(Stars)
+        new.points = Points(*(None if x is None else x[kept] for x in self.points))
+        new.label, new.label_err = self.label[kept], self.label_err[kept]
+        new.names, new.units = self.names, self.units
+        new.frame, new.n_given = self.frame, self.n_given
+        lost = int(np.sum(~kept))
+        new.left_out = self.left_out | ({reason: lost} if lost else {})
+        return new
+
+    def columns(self) -> dict[str, NDArray]:
+        """The plain arrays by name, for likelihoods and files: pos, vel, label, label_err, ..."""
+        out = {k: x for k, x in self.points._asdict().items() if x is not None}
+        return out | {"label": self.label, "label_err": self.label_err}
+
+    def state(self) -> tuple[dict[str, NDArray], dict]:
+        """The plain columns, and all else in words and numbers, for files."""
+        facts = {
+            "names": list(self.names),
+            "units": {name: unit_words(unit) for name, unit in self.units.items()},
+            "frame": self.frame,
+            "n_given": self.n_given,
+            "left_out": self.left_out,
+        }
+        return self.columns(), facts
+
+    @classmethod
+    def from_state(cls, columns: Mapping[str, NDArray], facts: dict) -> "Stars":
+        """The stars of `state`."""
+        new = object.__new__(cls)
+        new.points = Points(*(columns.get(k) for k in Points._fields))
+        new.label, new.label_err = columns["label"], columns["label_err"]
+        new.names = tuple(facts["names"])
+        new.units = {name: stated_unit(facts["units"][name]) for name in new.names}
+        new.frame, new.n_given = facts["frame"], facts["n_given"]
+        new.left_out = facts["left_out"]
+        return new
+
+    @classmethod
+    def of(cls, given: Any, labels: Any = None) -> "Stars":
+        """Stars of whatever holds them: these, a `catalog.Sample`, a simulated survey or a table.
+
+        `labels` names the labels: of a table the columns, whose errors are under the same name with
+        ``_err`` (or ``_ERR``); by default a sample's own.  Raises ``ValueError`` for anything else.
+        """
+        if isinstance(given, Stars):
+            return given if labels is None else given.only(labels)
+        if all(hasattr(given, k) for k in ("places", "label", "config")):
+            return cls._of_sample(given, labels)
+        if all(hasattr(given, k) for k in ("pos", "vel", "label", "label_err")):
+            name = "label" if labels is None else texts(_list(labels), "labels")[0]
+            return cls(given.pos, given.vel, {name: given.label}, {name: given.label_err})
+        if hasattr(given, "colnames") or isinstance(given, Mapping):
+            return cls._of_table(given, labels)
+        raise ValueError(
+            "stars must be Stars, what catalog.load returns, or a table with columns of places and "
+            f"labels, but {type(given).__name__} was given."
+        )
+
+    @classmethod
+    def _of_sample(cls, sample: Any, labels: Any) -> "Stars":
+        places, own = sample.places, sample.stars
+        name, error = sample.config.label
+        names = [name] if labels is None else texts(_list(labels), "labels")
+        values, errors = {}, {}
+        for k in names:
+            if k not in own.columns:
+                raise ValueError(f"the sample has no label {k!r}{nearest(k, own.columns)}")
+            unit = own.units.get(k)
+            values[k] = own.values(k) * (1 if unit is None else unit)
+            e = error if k == name else next((x for x in _errors_of(k) if x in own.columns), None)
+            if e is not None:
+                errors[k] = own.values(e) * (1 if unit is None else unit)
+        return cls(places.z, places.v_z, values, errors, places.R, places.L_z, sample.frame)
+
+    @classmethod
+    def _of_table(cls, table: Any, labels: Any) -> "Stars":
+        names = list(getattr(table, "colnames", table))
+        if labels is None:
+            raise ValueError(
+                f"labels must name the columns of the labels (there are {', '.join(names)})."
+            )
+        found = {}
+        for k, columns in PLACES.items():
+            found[k] = next((c for c in columns if c in names), None)
+            if found[k] is None:
+                raise ValueError(
+                    f"the table must have a column {' or '.join(columns)}, but has "
+                    f"{', '.join(names)}."
+                )
+        values, errors = {}, {}
+        for k in texts(_list(labels), "labels"):
+            if k not in names:
+                raise ValueError(f"the table has no label {k!r}{nearest(k, names)}")
+            values[k] = table[k]
+            if (e := next((x for x in _errors_of(k) if x in names), None)) is not None:
+                errors[k] = table[e]
+        more = {k: table[k] for k in ("R", "Lz") if k in names}
+        frame = (getattr(table, "meta", None) or {}).get("frame", "not stated")
+        frame = str(frame) if not isinstance(frame, str) else frame
+        return cls(table[found["pos"]], table[found["vel"]], values, errors, frame=frame, **more)
+
+
+def _list(names: Any) -> Any:
+    return [names] if isinstance(names, str) else names
+
+
+def _errors_of(name: str) -> tuple[str, ...]:
+    """The columns in which a label's errors may be."""
+    return f"{name}_err", f"{name}_ERR", f"{name}_error"
+
+
+def _named(given: Any, name: str, empty: Any = None) -> dict:
+    if empty is not None and not given:
+        return empty
+    if not isinstance(given, Mapping) or not all(isinstance(k, str) and k.strip() for k in given):
+        raise ValueError(
+            f'{name} must be a dictionary by name, such as {{"mg_fe": values}}, but '
+            f"{shown(given)} was given."
+        )
+    return dict(given)
+
+
+def _place(x: Any, unit: u.UnitBase, name: str) -> NDArray:
+    """A column of places, NaN where it is masked or a mark of a missing value."""
+    stated = with_unit(x, name)
+    values = np.ravel(internal(stated, unit, name))
+    held = np.ravel(np.asarray(getattr(stated, "value", stated), float))
+    return np.where(stands_out(held), np.nan, values)
+
+
+def _unit_of(x: Any, name: str) -> u.UnitBase | None:
+    return label_unit(with_unit(x, f"labels[{name!r}]"))
+
+
+def _label(x: Any, unit: u.UnitBase | None, name: str) -> NDArray:
+    """A label's numbers in its unit, NaN where it is missing."""
+    stated = with_unit(x, f"labels[{name!r}]")
+    values = np.ravel(plain(getattr(stated, "value", stated), f"labels[{name!r}]"))
+    return np.where(stands_out(values) | ~np.isfinite(values), np.nan, values)
+
+
+def _error(x: Any, unit: u.UnitBase | None, name: str, label: NDArray) -> NDArray:
+    """The errors of a label in its unit; zero where it has none.
+
+    Raises ``ValueError`` for negative ones and `UnitError` for another unit than the label's.
+    """
+    if x is None:
+        return np.zeros(label.size)
+    full = f"label_errs[{name!r}]"
+    stated = with_unit(x, full)
+    own = label_unit(stated)
+    if (own is None) != (unit is None):
+        words = [unit_words(k) or "none" for k in (own, unit)]
+        raise UnitError(f"{full} must have the label's unit, {words[1]}, but has {words[0]}.")
+    if unit is not None:
+        stated = internal(stated, unit, full)
+    values = np.ravel(plain(getattr(stated, "value", stated), full))
+    if values.size != label.size:
+        return values
+    values = np.where(is_missing(values), np.nan, values)
+    bad = np.isfinite(label) & (values < 0)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(
+            f"{full} must not be negative, but is for {bad.sum()} stars (star {first}: "
+            f"{values[first]:.4g})."
+        )
+    return values
+
+
+def _check_size(x: NDArray | None, most: float, name: str, unit: str) -> None:
+    if x is not None and (largest := np.nanmax(np.abs(x))) > most:
+        raise ValueError(
+            f"{name} reaches {largest:.3g}, but must not exceed {most:.3g} {unit}".rstrip() + "."
+        )

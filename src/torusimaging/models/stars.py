@@ -1,0 +1,211 @@
+"""Where a fit of single stars starts: a map of them, and the label's parts that maps have not."""
+
+import astropy.units as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..coordinates import Points
+from ..data.binning import get_binned_label
+from ..data.gradient import check_gradient
+from ..data.pixels import VELOCITY
+from ..data.stars import Stars
+from ..inference.problem import Problem, evaluate_label, solve
+from ..labels import LOGIT_OUTLIERS, SplineLabel, StarLabels
+from ..likelihoods import GaussianPixels
+from ..likelihoods.stars import SingleStars, evaluate_stars
+from ..parameters import Layout
+from .base import OrbitModel
+
+# Stars of a pixel on average, and the fewest and most pixels along an axis.
+CROWD, FEWEST, MOST = 40, 10, 60
+# The share of stars that may lie beyond the map on either side; they are left out.
+FAR = 5e-4
+# Robust sds from the median beyond which a label does not pull the first map.
+EXTREME = 5.0
+SCATTER_KNOTS = 3
+LEAST = 5  # stars of a pixel
+NORMAL = 1.4826  # sd of a normal distribution in units of its median absolute deviation
+
+
+def edges_of(stars: Stars) -> dict[str, u.Quantity]:
+    """Edges of a map that holds nearly all stars."""
+    out = {}
+    for name, x, unit in (("pos", stars.points.pos, u.kpc), ("vel", stars.points.vel, VELOCITY)):
+        # Of a few stars each one counts.
+        far = FAR if x.size > 1 / FAR else 0.0
+        low, high = (float(np.quantile(x, q)) for q in (far, 1 - far))
+        number = int(np.clip(np.sqrt(x.size / CROWD), FEWEST, MOST))
+        # The outermost stars lie inside their pixel.
+        wide = 1e-6 * max(high - low, 1e-12)
+        out[name] = np.linspace(low - wide, high + wide, number + 1) * unit
+    return out
+
+
+def inside(stars: Stars, edges: dict[str, u.Quantity]) -> NDArray[np.bool_]:
+    """The stars within the edges of a map."""
+    good = np.ones(len(stars), bool)
+    for name, x, unit in (("pos", stars.points.pos, u.kpc), ("vel", stars.points.vel, VELOCITY)):
+        ends = np.asarray(edges[name].to_value(unit))
+        good &= (x >= ends[0]) & (x < ends[-1])
+    return good
+
+
+def first_map(stars: Stars, k: int, edges: dict[str, u.Quantity]) -> dict:
+    """The map of label number `k`, in which single labels far from all others count for less.
+
+    Raises ``ValueError`` for a label that is the same in all stars or that says nothing of the
+    orbits.
+    """
+    name, label = stars.names[k], stars.label[:, k]
+    known = np.isfinite(label)
+    middle = np.median(label[known])
+    spread = NORMAL * np.median(np.abs(label[known] - middle))
+    if np.ptp(label[known]) == 0:
+        raise ValueError(
+            f"the label {name!r} is {label[known][0]:.4g} in all {known.sum()} stars: it says "
+            "nothing of their orbits."
+        )
+    if spread > 0:
+        label = np.clip(label, middle - EXTREME * spread, middle + EXTREME * spread)
+    try:
+        binned = get_binned_label(
+            stars.pos, stars.vel, label, edges, label_err=stars.label_err[:, k]
+        )
+        check_gradient(binned)
+    except ValueError as error:
+        raise ValueError(f"the label {name!r} cannot be used: {error}") from None
+    return binned
+
+
+def start_of(
+    maker: type[OrbitModel], stars: Stars, edges: dict, options: dict, max_steps: int
+) -> tuple[OrbitModel, dict, dict]:
+    """A model with the labels of single stars, bounds and a start at the optimum of their maps.
+
+    Raises ``ValueError`` as `first_map` and the model's ``auto_init`` do, and for a model that
+    takes no such label.
+    """
+    if not hasattr(maker, "with_label"):
+        raise ValueError(
+            f"a {maker.__name__} has no labels of single stars: its class needs `with_label`."
+        )
+    means, values, centres, made, bounds, params = [], [], [], None, {}, {}
+    for k in range(len(stars.names)):
+        binned = first_map(stars, k, edges)
+        if k:
+            knots = np.asarray(means[0].knots)
+            options = options | {"label_knots": knots}
+        own, limits, begin = maker.auto_init(binned, **options)
+        if not isinstance(own.label, SplineLabel):
+            raise ValueError(f"a {maker.__name__} has no spline for the mean of single stars.")
+        problem = Problem.of(own, GaussianPixels.read(binned), begin, limits)
+        best = solve(problem, own.floats(begin), max_steps, throw=False).params
+        # Where the map alone has no optimum, the stars may have one.
+        finite = all(np.all(np.isfinite(x)) for x in jax.tree.leaves(best))
+        best = best if finite else begin
+        means.append(own.label)
+        values.append((best["label_params"]["label_vals"], limits["label_params"]["label_vals"]))
+        centres.append(_centres(stars, k, binned))
+        if made is None:
+            made, bounds, params = own, limits, best
+    knots = jnp.linspace(0.0, means[0].knots[-1], SCATTER_KNOTS)
+    label = StarLabels(stars.names, tuple(means), knots, jnp.asarray(centres))
+    begin = label.start([value for value, _ in values])
+    limits = _limits(label, begin, [limit for _, limit in values])
+    assert made is not None
+    return (
+        made.with_label(label),
+        bounds | {"label_params": limits},
+        params | {"label_params": begin},
+    )
+
+
+def _centres(stars: Stars, k: int, binned: dict) -> tuple[float, float, float, float]:
+    """Centres of the prior: ln scatter, place of outliers, its sd, ln of their sd."""
+    label, err = stars.label[:, k], stars.label_err[:, k]
+    known = np.isfinite(label)
+    middle = float(np.median(label[known]))
+    spread = float(NORMAL * np.median(np.abs(label[known] - middle))) or float(np.std(label[known]))
+    s = float(getattr(binned["s"], "value", binned["s"]))
+    # A scatter that drowns in the errors is of unknown size, not zero.
+    least = max(0.1 * float(np.median(err[known])), 1e-3 * spread)
+    return np.log(max(s, least)), middle, 2 * spread, np.log(4 * spread)
+
+
+def _limits(label: StarLabels, begin: dict, values: list) -> dict:
+    """Wide limits of the label's parameters, nested like them: ``(lower, upper)`` each."""
+
+    def about(x, half):
+        return np.asarray(x) - half, np.asarray(x) + half
+
+    out = {}
+    for k, name in enumerate(label.names):
+        own, (_, _, spread, _) = label.own(begin, k), map(float, label.centres[k])
+        out[name] = {
+            "label_vals": values[k],
+            "ln_scatter": about(own["ln_scatter"], 6.0),
+            "outlier_mean": about(own["outlier_mean"], 5 * spread),
+            "ln_outlier_sd": about(own["ln_outlier_sd"], 3.0),
+        }
+    if len(label.names) == 1:
+        out = out[label.names[0]]
+    else:
+        out["correlation"] = about(begin["correlation"], 4.0)
+    # Outliers are the smaller part: else the two parts could change their roles.
+    out["logit_outliers"] = (np.float64(LOGIT_OUTLIERS[0] - 9.0), np.float64(0.0))
+    return out
+
+
+def check_number(stars: Stars, params: dict) -> None:
+    """Raise a ``ValueError`` for fewer labels of stars than parameters."""
+    labels, size = int(np.isfinite(stars.label).sum()), Layout.of(params).size
+    if labels <= size:
+        raise ValueError(
+            f"stars must have more labels than the model has parameters, {size}, but have {labels}."
+        )
+
+
+def star_map(
+    model: OrbitModel, params: dict, stars: Stars, k: int = 0, edges: dict | None = None
+) -> dict:
+    """A map of label number `k` of the stars that is compared with the model star by star.
+
+    A pixel's label is the model's at its stars' mean place plus the mean of their residuals, so
+    that no change of the label within a pixel makes one.  Weights are the chance to be no outlier
+    over scatter^2 + error^2.  Pixels of fewer than five stars are left out.
+    """
+    params, edges = model.floats(params), edges_of(stars) if edges is None else edges
+    mean, scatter, chance = evaluate_stars(model, SingleStars.read(stars.columns()), params, k)
+    label, err = stars.label[:, k], stars.label_err[:, k]
+    good = np.isfinite(label)
+    weight = np.where(good, chance / (scatter**2 + np.where(good, err, 0.0) ** 2), 0.0)
+    off = np.where(good, label - mean, 0.0)
+    ends = [edges[name].to_value(unit) for name, unit in (("pos", u.kpc), ("vel", VELOCITY))]
+    rows = [
+        np.clip(np.searchsorted(e, x, side="right") - 1, 0, e.size - 2)
+        for e, x in zip(ends, stars.points[:2], strict=True)
+    ]
+    shape = tuple(e.size - 1 for e in ends)
+    cell = np.ravel_multi_index(rows, shape)
+
+    def total(values):
+        return np.bincount(cell, values, np.prod(shape))
+
+    number, sums = total(good.astype(float)), total(weight)
+    filled = (number >= LEAST) & (sums > 0)
+    places = [total(weight * x)[filled] / sums[filled] for x in stars.points[:2]]
+    centres = np.meshgrid(*((e[1:] + e[:-1]) / 2 for e in ends), indexing="ij")
+    pos, vel = (c.ravel()[filled] for c in centres)
+    plain = model.with_label(model.label.means[k])
+    own = params | {"label_params": model.label.own(params["label_params"], k)}
+    at = evaluate_label(plain, own, Points(*map(jnp.asarray, places)))
+    return {
+        "pos": pos * u.kpc,
+        "vel": vel * VELOCITY,
+        "label": np.asarray(at) + total(weight * off)[filled] / sums[filled],
+        "label_err": sums[filled] ** -0.5,
+        "pos_mean": places[0] * u.kpc,
+        "vel_mean": places[1] * VELOCITY,
+    }
