@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .foliation.series import powers_once
 from .priors.slopes import published_slope_residuals, slope_residuals
-from .splines import QuadraticSpline, powers_once
+from .splines import QuadraticSpline
 
 # Of the prior of single stars: ln odds of an outlier and their sd, sd of ln of the outliers' sd, of
 # ln scatter about its centre and of its random walk, and of arctanh of a partial correlation.
@@ -169,7 +170,7 @@ class StarLabels(Label):
         With `once` first derivatives are all that is asked for.
         """
         splines = [mean.spline(self.own(params, k)) for k, mean in enumerate(self.means)]
-        return jnp.stack([(spline.once if once else spline)(r) for spline in splines])
+        return jnp.stack([_once(spline, r) if once else spline(r) for spline in splines])
 
     def ln_scatter(self, r: Array, params: dict, once: bool = False) -> Array:
         """ln of the scatters, shape (labels,) + that of r."""
@@ -284,6 +285,12 @@ class StarLabels(Label):
         )
         knots, centres = (jnp.asarray(settings[k], float) for k in ("scatter_knots", "centres"))
         return cls(tuple(settings["names"]), means, knots, centres)
+
+
+def _once(spline: QuadraticSpline, r: Array) -> Array:
+    """A spline at many radii, with fast first derivatives and no others (see `powers_once`)."""
+    line = spline.value + spline.slopes[0] * (r - spline.knots[0])
+    return line + 0.5 * powers_once(spline.bends(), spline.knots[1:], r, 2)
 
 
 def of_stars(label: SplineLabel | StarLabels) -> dict[str, dict]:

@@ -2,7 +2,6 @@
 
 import astropy.units as u
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -39,7 +38,7 @@ class QuadraticSpline(eqx.Module):
     value: Float[Array, ""]
     slopes: Float[Array, " m"]
 
-    def _bends(self) -> Float[Array, " m"]:
+    def bends(self) -> Float[Array, " m"]:
         """Change of curvature at ``knots[1:]``; the last one ends the curvature."""
         curvature = jnp.diff(self.slopes) / jnp.diff(self.knots)[1:]
         edge = jnp.zeros(1, self.slopes.dtype)
@@ -48,21 +47,16 @@ class QuadraticSpline(eqx.Module):
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The value f(x)."""
         out = self.value + self.slopes[0] * (x - self.knots[0])
-        bends = self._bends()
+        bends = self.bends()
         # Unrolled on purpose: a handful of fused multiply-adds beats a gather on a CPU.
         for i in range(bends.shape[0]):
             out = out + 0.5 * bends[i] * jnp.maximum(x - self.knots[i + 1], 0.0) ** 2
         return out
 
-    def once(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
-        """The value at many x, with fast first derivatives and no others (see `powers_once`)."""
-        line = self.value + self.slopes[0] * (x - self.knots[0])
-        return line + 0.5 * powers_once(self._bends(), self.knots[1:], x, 2)
-
     def derivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The slope f'(x)."""
         out = jnp.zeros_like(x) + self.slopes[0]
-        bends = self._bends()
+        bends = self.bends()
         for i in range(bends.shape[0]):
             out = out + bends[i] * jnp.maximum(x - self.knots[i + 1], 0.0)
         return out
@@ -70,56 +64,17 @@ class QuadraticSpline(eqx.Module):
     def second_derivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The curvature f''(x), constant between knots (at a knot: that of the segment left)."""
         out = jnp.zeros_like(x)
-        bends = self._bends()
+        bends = self.bends()
         for i in range(bends.shape[0]):
             out = out + jnp.where(x > self.knots[i + 1], bends[i], 0.0)
         return out
 
     def jet(self, x: Float[Array, "..."]) -> tuple[Array, Array, Array]:
         """(f, f', f'') in array form: a short program, for a few points rather than for maps."""
-        bends, rise = self._bends(), jnp.maximum(x[..., None] - self.knots[1:], 0.0)
+        bends, rise = self.bends(), jnp.maximum(x[..., None] - self.knots[1:], 0.0)
         value = self.value + self.slopes[0] * (x - self.knots[0]) + 0.5 * rise**2 @ bends
         steps = (rise > 0).astype(bends.dtype)
         return value, self.slopes[0] + rise @ bends, steps @ bends
-
-
-def powers_once(
-    weights: Float[Array, " k"], knots: Float[Array, " k"], x: Float[Array, " n"], power: int
-) -> Float[Array, " n"]:
-    r"""\sum_k w_k (x - x_k)_+^power of many x, whose first derivatives are fast, and the only ones.
-
-    Reverse differentiation of the plain sum goes through all x once for each weight.  Here the
-    derivatives in the weights are one product of a matrix and a vector, and that in x is made
-    beside the value; in the knots there is none.  Second derivatives would be wrong.
-    """
-    at, knots = jax.lax.stop_gradient((x, knots))
-    rise = jnp.maximum(at - knots[:, None], 0.0)
-    slope = jnp.zeros_like(at)
-    for k in range(knots.shape[0]):
-        step = jnp.maximum(at - knots[k], 0.0) ** (power - 1) if power > 1 else at > knots[k]
-        slope = slope + power * weights[k] * step
-    return weights @ rise**power + jax.lax.stop_gradient(slope) * (x - at)
-
-
-def chebyshev(series: Float[Array, " k"], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""\sum_k c_k T_k(x) by Clenshaw's recurrence, unrolled: no search in a table."""
-    one, two = jnp.zeros_like(x), jnp.zeros_like(x)
-    for k in range(series.shape[0] - 1, 0, -1):
-        one, two = series[k] + 2 * x * one - two, one
-    return series[0] + x * one - two
-
-
-def chebyshev_once(series: Float[Array, " k"], x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The same of many x, with first derivatives alone, as `powers_once`; two terms or more."""
-    at = jax.lax.stop_gradient(x)
-    terms = [jnp.ones_like(at), at]
-    for _ in range(2, series.shape[0]):
-        terms.append(2 * at * terms[-1] - terms[-2])
-    # The derivative is a sum of k c_k U_(k-1).
-    slope, two = jnp.zeros_like(at), jnp.zeros_like(at)
-    for k in range(series.shape[0] - 1, 0, -1):
-        slope, two = k * series[k] + 2 * at * slope - two, slope
-    return series @ jnp.stack(terms) + jax.lax.stop_gradient(slope) * (x - at)
 
 
 def check_knots(knots, name: str) -> None:

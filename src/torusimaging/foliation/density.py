@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..splines import powers_once
+from .series import powers_once
 
 # astropy.constants.G.to_value("kpc3 / (Msun Myr2)")
 G = 4.498502151469554e-12

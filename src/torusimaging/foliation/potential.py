@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..coordinates import Points
-from ..splines import chebyshev, chebyshev_once
 from .base import Foliation, point_on_ray
 from .density import FOUR_PI_G, Side
 from .grid import HalfTable, OrbitGrid, side_frequency2
 from .potential_orbits import potential_orbits
+from .series import chebyshev, chebyshev_once
 from .tables import INSIDE, OUTWARD, Orbits
 
 # Terms of the series of r / s in a map of the speed s to [-1, 1] that opens up its first fifth.
