@@ -231,16 +231,16 @@ def test_calibration_of_another_likelihood(spoilt):
 
 def test_replicated_data_of_another_likelihood(robust, spoilt):
     """They have the tails of the t, and their misfit is that of the t: no chi^2 stands there."""
-    drawn = robust.laplace()
+    model = jnp.asarray(robust.model.get_label(spoilt["pos"], spoilt["vel"], robust.params))
+    own = StudentPixels.read(spoilt).simulate(model, np.random.default_rng(5))
+    drawn = replace(robust, data=robust.data | own).laplace()
     _, axes = oti.plot.plot_posterior_predictive(drawn, draws=200)
     assert axes[4].get_xlabel() == "-2 ln likelihood"
     (text,) = axes[4].texts
     assert 0.01 < float(text.get_text().split("= ")[1]) < 0.99
     plt.close("all")
-    own = StudentPixels.read(spoilt).pointwise(
-        jnp.asarray(robust.model.get_label(spoilt["pos"], spoilt["vel"], robust.params))
-    )
-    assert f"-2 ln likelihood per pixel {-2 * float(own.mean()):.2f}." in drawn.report()
+    terms = StudentPixels.read(drawn.data).pointwise(model)
+    assert f"-2 ln likelihood per pixel {-2 * float(terms.mean()):.2f}." in drawn.report()
     wrong = replace(drawn, data=drawn.data | {"label_err": 0.2 * drawn.data["label_err"]})
     _, axes = oti.plot.plot_posterior_predictive(wrong, draws=50)
     assert float(axes[4].texts[0].get_text().split("= ")[1]) < 0.02
