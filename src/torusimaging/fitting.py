@@ -65,11 +65,6 @@ class Fit(Fitted):
         """What to doubt in the fit and what to do next; empty where every check is good."""
         return tuple(map(str, self.verdict.findings))
 
-    @cached_property
-    def mapped(self) -> "Fit":
-        """The fit as one of a map, whose residuals can be checked; itself where it is of a map."""
-        return self if self.stars is None else self.map_of(self.label_name)
-
     def map_of(self, name: str) -> "Fit":
         """A fit of single stars as one of the map of a label, without draws.
 
@@ -171,8 +166,7 @@ def fit_map(
     bdata = as_dictionary(bdata)
     frame = bdata.get("frame", "not stated") if frame is None else frame
     frame = words_of_frame(frame)
-    name = f"the {model} model" if isinstance(model, str) else maker.__name__
-    check_options(options, (maker.auto_init, maker.__init__), name, ("binned_data",))
+    _check_options(options, model, maker, ("binned_data",))
     check_detrend(detrend)
     lost = 0
     if detrend is not None:
@@ -248,8 +242,7 @@ def fit_stars(
     maker = model_kind(model)
     given = Stars.of(stars, labels)
     frame = given.frame if frame is None else words_of_frame(frame)
-    name = f"the {model} model" if isinstance(model, str) else maker.__name__
-    check_options(options, (maker.auto_init, maker.__init__), name, ("binned_data", "label"))
+    _check_options(options, model, maker, ("binned_data", "label"))
     if options.get("knots") is not None:
         raise ValueError('knots="auto" is for maps: give numbers of knots.')
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
@@ -273,6 +266,12 @@ def fit_stars(
         likelihood=SingleStars,
         stars=used,
     )
+
+
+def _check_options(options: dict, model: Any, maker: type[OrbitModel], taken: tuple) -> None:
+    """Raise a ``ValueError`` for options that a model's start has not, or that are set here."""
+    name = f"the {model} model" if isinstance(model, str) else maker.__name__
+    check_options(options, (maker.auto_init, maker.__init__), name, taken)
 
 
 def load(path: str | os.PathLike) -> Fit:

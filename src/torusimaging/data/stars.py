@@ -60,7 +60,8 @@ class Stars:
         Lz: u.Quantity | None = None,
         frame: Any = "not stated",
     ):
-        labels, errors = _named(labels, "labels"), _named(label_errs or {}, "label_errs", {})
+        labels = _named(labels, "labels")
+        errors = {} if label_errs is None else _named(label_errs, "label_errs")
         if not labels:
             raise ValueError("labels must hold at least one label, but is empty.")
         if len(labels) > MOST_LABELS:
@@ -267,9 +268,7 @@ def _errors_of(name: str) -> tuple[str, ...]:
     return f"{name}_err", f"{name}_ERR", f"{name}_error"
 
 
-def _named(given: Any, name: str, empty: Any = None) -> dict:
-    if empty is not None and not given:
-        return empty
+def _named(given: Any, name: str) -> dict:
     if not isinstance(given, Mapping) or not all(isinstance(k, str) and k.strip() for k in given):
         raise ValueError(
             f'{name} must be a dictionary by name, such as {{"mg_fe": values}}, but '

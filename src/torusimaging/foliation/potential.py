@@ -1,5 +1,6 @@
 r"""The potential family: orbits of H = p^2/2 + Phi(q), with Phi'' = 4 pi G rho and rho > 0."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -61,15 +62,21 @@ class SpeedSeries(eqx.Module):
         return s * ratio + self.slope * beyond
 
 
+def _on_sides(orbits: Any, q: Array, of: Callable[[Side, Array], Array]) -> Array:
+    """A side's function at |q|, on the side of q, of what has sides."""
+    x = jnp.abs(q)
+    if orbits.below is None:
+        return of(orbits.above, x)
+    return jnp.where(q >= 0, of(orbits.above, x), of(orbits.below, x))
+
+
 def _potential(orbits: Any, pos: Array, once: bool = False) -> Array:
     """Phi, 0 at the plane, of what has sides and a centre."""
-    q = pos - orbits.pos0
-    x = jnp.abs(q)
-    above = (orbits.above.potential_once if once else orbits.above.potential)(x)
-    if orbits.below is None:
-        return above
-    below = (orbits.below.potential_once if once else orbits.below.potential)(x)
-    return jnp.where(q >= 0, above, below)
+
+    def of(side, x):
+        return side.potential_once(x) if once else side.potential(x)
+
+    return _on_sides(orbits, pos - orbits.pos0, of)
 
 
 def _speed(orbits: Any, points: Points, once: bool = False) -> Array:
@@ -127,13 +134,6 @@ class PotentialFoliation(Foliation):
         """Frequency of the smallest oscillations, sqrt(4 pi G rho(0)), in rad/Myr."""
         return jnp.sqrt(side_frequency2(self.above))
 
-    def _both(self, q: Array, of) -> Array:
-        """A side's function at |q|, on the side of q."""
-        x = jnp.abs(q)
-        if self.below is None:
-            return of(self.above, x)
-        return jnp.where(q >= 0, of(self.above, x), of(self.below, x))
-
     def potential(self, pos: Float[Array, "..."]) -> Float[Array, "..."]:
         """Phi, 0 at the plane, in kpc^2/Myr^2."""
         return _potential(self, pos)
@@ -141,11 +141,11 @@ class PotentialFoliation(Foliation):
     def acceleration(self, pos: Float[Array, "..."]) -> Float[Array, "..."]:
         """-dPhi/dpos in kpc/Myr^2."""
         q = pos - self.pos0
-        return -jnp.sign(q) * self._both(q, lambda side, x: side.force(x))
+        return -jnp.sign(q) * _on_sides(self, q, lambda side, x: side.force(x))
 
     def acceleration_slope(self, pos: Float[Array, "..."]) -> Float[Array, "..."]:
         """da/dpos = -4 pi G rho in 1/Myr^2."""
-        return -FOUR_PI_G * self._both(pos - self.pos0, lambda side, x: side.density(x))
+        return -FOUR_PI_G * _on_sides(self, pos - self.pos0, lambda side, x: side.density(x))
 
     def speed(self, points: Points) -> Float[Array, "..."]:
         """sqrt(2 E), the speed with which the orbits through points cross the plane."""

@@ -19,15 +19,6 @@ def _hessian(objective: Callable, z: Float[Array, " d"], args: Any) -> Float[Arr
     return jax.hessian(objective)(z, args)
 
 
-def laplace_factor(objective: Callable, z: Float[Array, " d"], args: Any) -> Float[Array, "d d"]:
-    """A matrix L with L L^T = inverse Hessian of ``objective(z, args)`` at `z`.
-
-    Raises ``ValueError`` where the Hessian is not positive definite, that is, where `z` is no
-    minimum or a direction is not constrained at all.
-    """
-    return jnp.asarray(inverse_root(hessian(objective, z, args)))
-
-
 def hessian(objective: Callable, z: Float[Array, " d"], args: Any) -> np.ndarray:
     """Second derivatives of ``objective(z, args)``, symmetric, shape (d, d)."""
     raw = np.asarray(_hessian(objective, z, args))

@@ -144,7 +144,7 @@ class Fitted(abc.ABC):
         problem = Problem.of(self.model, likelihood, self.params, self.bounds)
         return replace(problem, approximate=self.approximate)
 
-    @property
+    @cached_property
     def mapped(self) -> "Fitted":
         """The fit as one of a map, whose residuals can be checked; itself where it is of a map."""
         return self if self.stars is None else self.map_of(self.label_name)
