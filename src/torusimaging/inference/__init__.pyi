@@ -1,5 +1,4 @@
 from .checkpoint import Checkpoint
-from .laplace import laplace_factor
 from .nuts import Chains, Interrupted, Progress, sample_nuts
 from .optimize import OptimizeResult, OptimizeState, minimise, minimise_squares
 
@@ -10,7 +9,6 @@ __all__ = [
     "OptimizeResult",
     "OptimizeState",
     "Progress",
-    "laplace_factor",
     "minimise",
     "minimise_squares",
     "sample_nuts",
