@@ -135,6 +135,12 @@ def unit_text(unit: u.UnitBase) -> str:
     return unit.to_string().replace(" / ", "/")
 
 
+# The circular speed by which angular momenta are divided for guiding radii (kpc/Myr): 229 km/s,
+# Eilers et al. 2019, ApJ 871, 120.
+ROTATION = float((229 * KMS).to_value(u.kpc / u.Myr))
+RADIUS = rf"(?i)\bR0\s*=\s*({NUMBER})\s*{UNIT}"
+
+
 class Points(NamedTuple):
     """Places in the plane, plain arrays of one shape.
 
@@ -149,6 +155,11 @@ class Points(NamedTuple):
     vel: Any
     R: Any = None
     Lz: Any = None
+
+    @property
+    def guiding_radius(self) -> Any:
+        """|Lz| over a circular speed of 229 km/s, in kpc."""
+        return abs(self.Lz) / ROTATION
 
 
 def words_of_frame(frame: Any) -> str:
@@ -199,6 +210,15 @@ def sun_of(frame: str) -> Sun:
             values.clear()
     z, v_z = (values[0] if values else None for values in found.values())
     return Sun(z, v_z, "; ".join(unread) or None)
+
+
+def radius_of(frame: str) -> float | None:
+    """The Sun's distance from the Galactic centre (kpc) that a frame states in words.
+
+    Read is ``R0 = 8.275 kpc``; None where it is not there, twice, or no distance.
+    """
+    values = {_value(match[1], match[2], u.kpc) for match in re.finditer(RADIUS, frame)}
+    return values.pop() if len(values) == 1 else None
 
 
 def _value(number: str, unit: str, wanted: u.UnitBase) -> float | None:

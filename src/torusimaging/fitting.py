@@ -28,8 +28,9 @@ from .inference.problem import Problem, solve
 from .likelihoods import GaussianPixels, Likelihood, likelihood_kind
 from .likelihoods.stars import SingleStars
 from .models.base import OrbitModel
+from .models.radial import with_radial
 from .models.registry import model_kind
-from .models.stars import check_number, edges_of, inside, star_map, start_of
+from .models.stars import check_number, edges_of, inside, radius_of_field, star_map, start_of
 from .models.verbs import MOST_STEPS
 from .parameters import Layout
 from .priors.named import Place, leaves_of
@@ -217,6 +218,8 @@ def fit_stars(
     model: str | type[OrbitModel] = "potential",
     *,
     labels: str | Sequence[str] | None = None,
+    radial: bool | None = None,
+    R0: u.Quantity | None = None,
     max_steps: int = 256,
     **options,
 ) -> Fit:
@@ -230,13 +233,21 @@ def fit_stars(
     the correlation of their scatter are fitted (see `labels.StarLabels`).  `frame`, `model` and
     `options` are as for `fit_map`.
 
+    Where the stars have an R the field changes with it, as exp(-(R - R0) / h), and ``inv_h``, 1/h,
+    is fitted along; ``radial=False`` takes them all to feel one field.  a_z, rho and Sigma are
+    those at `R0` (length), by default the frame's, or 8.275 kpc.  Where the stars have an Lz each
+    label may change with the guiding radius, by a ``gradient`` that is fitted along.
+
+    Where the stars have a covariance of pos and vel, each label is averaged over where its star may
+    truly be, weighted by a density of stars in the plane that is fitted first (`data.mixture`).
+
     The fit begins at the optimum of a map of the stars, whose pixels hold 40 of them on average.
     Stars beyond its edges, one in a thousand along each axis, are left out.  ``fit.data`` is a map
     of the stars for figures and checks alone.
 
-    Raises ``ValueError`` for bad options and stars, fewer labels than parameters, and labels that
-    are the same in all stars or say nothing of the orbits; ``RuntimeError`` where the optimiser
-    does not converge.
+    Raises ``ValueError`` for bad options and stars, fewer labels than parameters, labels that are
+    the same in all stars or say nothing of the orbits, and radii that are all one; ``RuntimeError``
+    where the optimiser does not converge.
     """
     require_x64()
     maker = model_kind(model)
@@ -246,9 +257,12 @@ def fit_stars(
     if options.get("knots") is not None:
         raise ValueError('knots="auto" is for maps: give numbers of knots.')
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    radius = radius_of_field(given, frame, R0, radial)
     edges = edges_of(given)
-    used = given.where(inside(given, edges), "beyond the edges of the map")
+    used = given.where(inside(given, edges), "beyond the edges of the map").crowded()
     made, bounds, start = start_of(maker, used, edges, options, max_steps)
+    if radius is not None:
+        made, bounds, start = with_radial(made, radius, bounds, start)
     check_number(used, start)
     problem = Problem.of(made, SingleStars.read(used.columns()), start, bounds)
     result = solve(problem, made.floats(start), max_steps, throw=True)

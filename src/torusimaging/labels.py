@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .coordinates import Points
 from .foliation.series import powers_once
 from .priors.slopes import published_slope_residuals, slope_residuals
 from .splines import QuadraticSpline
@@ -127,11 +128,14 @@ class StarLabels(Label):
     independent normals about one place of each label, `outlier_mean`, with one sd.  ln s_k is
     straight between the radii `scatter_knots` and constant beyond the last.
 
+    Where the stars' angular momenta are known the mean has another term, gradient (R_g - guide):
+    a guiding radius R_g is conserved, so that labels may depend on it, too.
+
     Parameters of one label: ``label_vals`` as of `SplineLabel`, ``ln_scatter`` (at the knots),
-    ``outlier_mean``, ``ln_outlier_sd`` and ``logit_outliers``, the ln odds of epsilon.  Of several
-    labels the first four are nested under each name, and ``correlation`` holds the partial
-    correlations of the scatter as arctanh, (1, 2), (1, 3), (2, 3), ... (Lewandowski, Kurowicka &
-    Joe 2009, J. Multivariate Anal. 100, 1989).
+    ``outlier_mean``, ``ln_outlier_sd``, ``gradient`` (per kpc) and ``logit_outliers``, the ln odds
+    of epsilon.  Of several labels all but the last are nested under each name, and ``correlation``
+    holds the partial correlations of the scatter as arctanh, (1, 2), (1, 3), (2, 3), ...
+    (Lewandowski, Kurowicka & Joe 2009, J. Multivariate Anal. 100, 1989).
 
     Attributes
     ----------
@@ -139,12 +143,14 @@ class StarLabels(Label):
     means : their means
     scatter_knots : radii (kpc Myr^-1/2), increasing from 0
     centres : the prior's centres by label: ln scatter, outlier_mean, its sd, ln_outlier_sd
+    guide : the guiding radius (kpc) at which the means are those of r alone; None without gradients
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
     means: tuple[SplineLabel, ...]
     scatter_knots: Float[Array, " k"]
     centres: Float[Array, "labels 4"]
+    guide: Float[Array, ""] | None = None
 
     @property
     def first(self) -> SplineLabel:
@@ -171,6 +177,12 @@ class StarLabels(Label):
         """
         splines = [mean.spline(self.own(params, k)) for k, mean in enumerate(self.means)]
         return jnp.stack([_once(spline, r) if once else spline(r) for spline in splines])
+
+    def shifts(self, points: Points, params: dict) -> Array:
+        """What the guiding radius adds to the means, shape (labels,) + that of the points."""
+        assert self.guide is not None
+        slopes = [self.own(params, k)["gradient"] for k in range(len(self.names))]
+        return jnp.multiply.outer(jnp.stack(slopes), points.guiding_radius - self.guide)
 
     def ln_scatter(self, r: Array, params: dict, once: bool = False) -> Array:
         """ln of the scatters, shape (labels,) + that of r."""
@@ -224,6 +236,8 @@ class StarLabels(Label):
                 "outlier_mean": array(mean),
                 "ln_outlier_sd": array(ln_sd),
             }
+            if self.guide is not None:
+                out[name]["gradient"] = array(jnp.zeros(()))
         n = len(self.names)
         if n == 1:
             out = out[self.names[0]]
@@ -245,6 +259,9 @@ class StarLabels(Label):
                 "outlier_mean": jnp.reshape((own["outlier_mean"] - centre) / spread, 1),
                 "ln_outlier_sd": jnp.reshape((own["ln_outlier_sd"] - ln_sd) / OUTLIER_SIGMA, 1),
             }
+            if self.guide is not None:
+                # Over a kiloparsec the mean changes as much as outliers spread, or less.
+                factors["gradient"] = jnp.reshape(own["gradient"] / spread, 1)
             out |= {f"{prefix}{key}": factor for key, factor in factors.items()}
         centre, sd = LOGIT_OUTLIERS
         out["logit_outliers"] = jnp.reshape((params["logit_outliers"] - centre) / sd, 1)
@@ -268,7 +285,7 @@ class StarLabels(Label):
             ],
             "scatter_knots": np.asarray(self.scatter_knots).tolist(),
             "centres": np.asarray(self.centres).tolist(),
-        }
+        } | ({} if self.guide is None else {"guide": float(self.guide)})
 
     @classmethod
     def from_settings(cls, settings: dict) -> "StarLabels":
@@ -284,7 +301,8 @@ class StarLabels(Label):
             for own in settings["means"]
         )
         knots, centres = (jnp.asarray(settings[k], float) for k in ("scatter_knots", "centres"))
-        return cls(tuple(settings["names"]), means, knots, centres)
+        guide = jnp.asarray(settings["guide"], float) if "guide" in settings else None
+        return cls(tuple(settings["names"]), means, knots, centres, guide)
 
 
 def _once(spline: QuadraticSpline, r: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Simulated maps of prior draws, fitted one by one or by worker processes."""
+"""Simulated data of prior draws, fitted one by one or by worker processes."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..foliation.density import G
 from ..foliation.field import pull
 from ..inference.draws import LaplaceState, SampleState
-from ..inference.problem import evaluate_prediction
+from ..inference.problem import Problem, evaluate_prediction, solve
 from ..likelihoods import Likelihood
 from ..models.base import OrbitModel
 from ..parallel import in_processes
@@ -29,6 +29,7 @@ SAMPLERS = ("nuts", "laplace", "auto")
 # Share of the draws weighed that makes "auto" content with the normal approximation: with it 68 %
 # and 95 % intervals of the weakest parameters hold what they say, with half of it they do not.
 WORTH = 0.3
+MAX_STEPS = 256
 WRONG = 1.5  # chi^2 per pixel beyond which other starts are tried
 
 
@@ -138,9 +139,9 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
     picks = rng.choice(len(campaign.others), RETRIES, replace=False)
     for start in (campaign.start, *map(campaign.layout.unflatten, campaign.others[picks])):
         try:
-            best = campaign.model.optimize(
-                start, campaign.likelihood, bounds=campaign.bounds, **data
-            )
+            likelihood = campaign.likelihood.read(data)
+            problem = Problem.of(campaign.model, likelihood, start, campaign.bounds)
+            best = solve(problem, campaign.model.floats(start), MAX_STEPS, throw=True)
             normal = campaign.likelihood.cost_is_squares
             if normal and chi2_per_pixel(campaign.model, data, best.params) > WRONG:
                 poor.append(best)

@@ -1,6 +1,6 @@
 """Stars one by one: places, labels and errors, checked at the door."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import astropy.units as u
@@ -11,6 +11,7 @@ from ..arguments import nearest, shown, texts
 from ..coordinates import Points, words_of_frame
 from ..files.missing import is_missing, stands_out
 from ..units import UnitError, internal, label_unit, plain, stated_unit, unit_words, with_unit
+from .mixture import SPREADS, Mixture
 from .pixels import FARTHEST, LARGEST, LIGHT, VELOCITY
 
 MOST_LABELS = 20
@@ -32,22 +33,28 @@ class Stars:
         zero means that only the label's own scatter spreads the star
     R : Galactocentric radii (length), shape (n,), for a field that changes with them
     Lz : angular momenta (length times speed), shape (n,)
+    covariance : errors of pos and vel, shape (n,) each: the variance of pos, that of vel and their
+        covariance as three quantities, or what `catalog.vertical_errors` returns; None: exact
     frame : the frame of pos and vel, in words or a `catalog.Frame`
 
-    Left out are stars whose pos, vel, or R is not finite, and those that have no label at all; a
-    label is missing where it is not finite, is a catalogue's mark of a missing value such as -9999,
-    or has an error that is not finite.  ``left_out`` counts both by reason.
+    Left out are stars whose pos, vel, R, Lz or covariance is not finite, and those that have no
+    label at all; a label is missing where it is not finite, is a catalogue's mark of a missing
+    value such as -9999, or has an error that is not finite.  ``left_out`` counts both by reason.
 
     Attributes
     ----------
     points : `coordinates.Points` of the stars that are left, plain arrays (kpc, kpc/Myr)
     label, label_err : plain arrays, shape (n, labels); NaN where a star has no such label
+    errors : shape (n, 3), the covariance (kpc^2, kpc^2/Myr^2, kpc^2/Myr); None: exact
+    crowd : the density of stars in the plane that a fit found, which tells where stars with errors
+        truly are (`data.mixture.Mixture`); None before
     names : of the labels;  units : theirs, None for plain numbers
     frame : in words;  n_given, left_out : stars given, and how many were left out by reason
 
     Raises ``ValueError`` for arrays of unequal length, labels that are no dictionary, an error of a
-    label that there is not, negative errors and values that no star can have; `UnitError` for
-    missing or wrong units.
+    label that there is not, negative errors, a covariance that is not positive definite or larger
+    than the stars' spread, and values that no star can have; `UnitError` for missing or wrong
+    units.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Stars:
         label_errs: Mapping[str, Any] | None = None,
         R: u.Quantity | None = None,
         Lz: u.Quantity | None = None,
+        covariance: Any = None,
         frame: Any = "not stated",
     ):
         labels = _named(labels, "labels")
@@ -78,6 +86,8 @@ class Stars:
             columns["R"] = _place(R, u.kpc, "R")
         if Lz is not None:
             columns["Lz"] = _place(Lz, ANGULAR, "Lz")
+        if covariance is not None:
+            columns |= _covariance(covariance)
         values = {name: _label(x, self.units[name], name) for name, x in labels.items()}
         sds = {
             name: _error(errors.get(name), self.units[name], name, values[name]) for name in labels
@@ -95,7 +105,10 @@ class Stars:
         there = np.isfinite(label) & np.isfinite(error)
         known = np.ones(self.n_given, bool)
         self.left_out: dict[str, int] = {}
+        spreads = [columns.pop(k) for k in SPREADS] if covariance is not None else []
         reasons = {f"no finite {k}": np.isfinite(x) for k, x in columns.items()}
+        if spreads:
+            reasons["no finite covariance"] = np.all(np.isfinite(spreads), axis=0)
         reasons["none of the labels" if len(labels) > 1 else "no label"] = there.any(axis=1)
         for reason, good in reasons.items():
             if lost := int(np.sum(known & ~good)):
@@ -105,6 +118,10 @@ class Stars:
             reasons = ", ".join(f"{n} with {reason}" for reason, n in self.left_out.items())
             raise ValueError(f"no star is left of {self.n_given}: {reasons or 'none was given'}.")
         columns = {k: x[known] for k, x in columns.items()}
+        self.crowd: Mixture | None = None
+        self.errors = np.stack([x[known] for x in spreads], axis=1) if spreads else None
+        if self.errors is not None:
+            _check_errors(self.errors, columns, np.flatnonzero(known))
         for k, most, unit in (("pos", FARTHEST, "kpc"), ("R", FARTHEST, "kpc")):
             _check_size(columns.get(k), most, f"{k} of the stars", unit)
         _check_size(columns["vel"], LIGHT, "vel of the stars", "kpc/Myr, the speed of light")
@@ -160,6 +177,7 @@ class Stars:
         new = object.__new__(Stars)
         new.points = Points(*(None if x is None else x[kept] for x in self.points))
         new.label, new.label_err = self.label[kept], self.label_err[kept]
+        new.errors, new.crowd = None if self.errors is None else self.errors[kept], self.crowd
         new.names, new.units = self.names, self.units
         new.frame, new.n_given = self.frame, self.n_given
         lost = int(np.sum(~kept))
@@ -167,9 +185,23 @@ class Stars:
         return new
 
     def columns(self) -> dict[str, NDArray]:
-        """The plain arrays by name, for likelihoods and files: pos, vel, label, label_err, ..."""
+        """The plain arrays by name, for likelihoods: pos, vel, label, label_err, ..."""
+        return self._rows() | ({} if self.crowd is None else {"crowd": self.crowd.table()})
+
+    def _rows(self) -> dict[str, NDArray]:
+        """The plain arrays of one row a star."""
         out = {k: x for k, x in self.points._asdict().items() if x is not None}
+        if self.errors is not None:
+            out |= dict(zip(SPREADS, self.errors.T, strict=True))
         return out | {"label": self.label, "label_err": self.label_err}
+
+    def crowded(self) -> "Stars":
+        """The same with the density of the stars in the plane, if they have errors."""
+        if self.errors is None:
+            return self
+        new = self.where(np.ones(len(self), bool), "")
+        new.crowd = Mixture.fitted(*self.points[:2], self.errors)
+        return new
 
     def state(self) -> tuple[dict[str, NDArray], dict]:
         """The plain columns, and all else in words and numbers, for files."""
@@ -179,8 +211,9 @@ class Stars:
             "frame": self.frame,
             "n_given": self.n_given,
             "left_out": self.left_out,
+            "crowd": None if self.crowd is None else self.crowd.table().tolist(),
         }
-        return self.columns(), facts
+        return self._rows(), facts
 
     @classmethod
     def from_state(cls, columns: Mapping[str, NDArray], facts: dict) -> "Stars":
@@ -188,6 +221,10 @@ class Stars:
         new = object.__new__(cls)
         new.points = Points(*(columns.get(k) for k in Points._fields))
         new.label, new.label_err = columns["label"], columns["label_err"]
+        spreads = [columns[k] for k in SPREADS if k in columns]
+        new.errors = np.stack(spreads, axis=1) if spreads else None
+        crowd = facts.get("crowd")
+        new.crowd = None if crowd is None else Mixture.of_table(np.asarray(crowd))
         new.names = tuple(facts["names"])
         new.units = {name: stated_unit(facts["units"][name]) for name in new.names}
         new.frame, new.n_given = facts["frame"], facts["n_given"]
@@ -229,7 +266,8 @@ class Stars:
             e = error if k == name else next((x for x in _errors_of(k) if x in own.columns), None)
             if e is not None:
                 errors[k] = own.values(e) * (1 if unit is None else unit)
-        return cls(places.z, places.v_z, values, errors, places.R, places.L_z, sample.frame)
+        more = (places.R, places.L_z, sample.errors, sample.frame)
+        return cls(places.z, places.v_z, values, errors, *more)
 
     @classmethod
     def _of_table(cls, table: Any, labels: Any) -> "Stars":
@@ -283,6 +321,46 @@ def _place(x: Any, unit: u.UnitBase, name: str) -> NDArray:
     values = np.ravel(internal(stated, unit, name))
     held = np.ravel(np.asarray(getattr(stated, "value", stated), float))
     return np.where(stands_out(held), np.nan, values)
+
+
+def _covariance(given: Any) -> dict[str, NDArray]:
+    """The columns `SPREADS` of a covariance in any form."""
+    if all(hasattr(given, k) for k in ("z", "v_z", "correlation")):
+        given = given.z**2, given.v_z**2, given.correlation * given.z * given.v_z
+    if isinstance(given, u.Quantity | str) or not isinstance(given, Sequence) or len(given) != 3:
+        raise ValueError(
+            "covariance must be three quantities, the variance of pos, that of vel and their "
+            f"covariance, but {shown(given)} was given."
+        )
+    units = (u.kpc**2, VELOCITY**2, u.kpc * VELOCITY)
+    names = ("of pos", "of vel", "of both")
+    return {
+        k: _place(x, unit, f"covariance {name}")
+        for k, x, unit, name in zip(SPREADS, given, units, names, strict=True)
+    }
+
+
+def _check_errors(errors: NDArray, columns: dict[str, NDArray], numbers: NDArray) -> None:
+    """Raise a ``ValueError`` for a covariance that no errors have, or that drowns the places."""
+    one, two, both = errors.T
+    bad = ~((one >= 0) & (two >= 0) & (both**2 <= one * two * (1 + 1e-9)))
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(
+            f"covariance must be positive definite, but is not for {bad.sum()} of {bad.size} "
+            f"stars, the first of them number {numbers[k]}, counted from 0: variances {one[k]:.4g} "
+            f"kpc^2 and {two[k]:.4g} kpc^2/Myr^2, covariance {both[k]:.4g} kpc^2/Myr."
+        )
+    for name, x, variance, unit in (
+        ("pos", columns["pos"], one, "kpc"),
+        ("vel", columns["vel"], two, "kpc/Myr"),
+    ):
+        error, spread = float(np.sqrt(np.median(variance))), float(np.std(x))
+        if error >= spread:
+            raise ValueError(
+                f"the errors of {name} (median {error:.3g} {unit}) are as large as the stars' "
+                f"spread in {name} ({spread:.3g} {unit}): their orbits cannot be told."
+            )
 
 
 def _unit_of(x: Any, name: str) -> u.UnitBase | None:

@@ -6,8 +6,10 @@ of an outlier (see `labels.StarLabels`),
     p(y_i) = (1 - epsilon) N(y_i | m, V_i) + epsilon \prod_k N(y_ik | o_k, t_k^2 + e_ik^2),
     V_i = D C D + diag(e_i^2),   D = diag(s).
 
-Labels that a star has not are integrated over: their rows and columns leave V_i.  The sum over
-stars is taken in blocks, so that its gradient needs the memory of one block besides the data.
+Labels that a star has not are integrated over: their rows and columns leave V_i.  For stars whose
+places have errors the first term is averaged over nodes of the true place (see `data.mixture`).
+The sum over stars is taken in blocks, so that its gradient needs the memory of one block besides
+the data.
 """
 
 import functools
@@ -20,6 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..coordinates import Points
+from ..data.mixture import SPREADS, WEIGHTS, Mixture, nodes
 from .base import Likelihood
 
 LN_2PI = float(np.log(2 * np.pi))
@@ -31,7 +34,8 @@ SMALL = 1024  # numbers of stars below a block are rounded up to a multiple of i
 class StarPrediction(NamedTuple):
     """What stars are compared with.
 
-    mean, ln_scatter : shape (labels, n);  root : of the correlation, shape (labels, labels);
+    mean, ln_scatter : shape (labels, n), with errors of the places (labels, nodes, n);
+    root : of the correlation, shape (labels, labels);
     outlier_mean, outlier_sd : shape (labels,);  logit : ln odds of an outlier
     """
 
@@ -46,7 +50,9 @@ class StarPrediction(NamedTuple):
 class Columns(NamedTuple):
     """Stars' places, shape (..., n), and labels, shape (..., labels, n).
 
-    `there` says which labels a star has, and is None where all have all of them; labels and errors
+    `node_pos` and `node_vel`, shape (..., nodes, n), are where stars with errors may truly be, with
+    the probabilities `WEIGHTS`; None for exact places.  `there` says which labels a star has, and
+    is None where all have all of them; labels and errors
     that are missing are 0.
     """
 
@@ -57,11 +63,25 @@ class Columns(NamedTuple):
     label: Array
     label_err: Array
     there: Array | None
+    node_pos: Array | None = None
+    node_vel: Array | None = None
 
     @property
     def points(self) -> Points:
-        """Where the stars lie."""
+        """Where the stars are seen."""
         return Points(*self[:4])
+
+    @property
+    def true_points(self) -> Points:
+        """Where the stars truly are: all nodes in a row, or the places themselves."""
+        if self.node_pos is None or self.node_vel is None:
+            return self.points
+        more = (None if x is None else jnp.tile(x, WEIGHTS.size) for x in (self.R, self.Lz))
+        return Points(self.node_pos.ravel(), self.node_vel.ravel(), *more)
+
+    def on_nodes(self, x: Array) -> Array:
+        """Values at `true_points`, shape (labels, m), as (labels, n) or (labels, nodes, n)."""
+        return x if self.node_pos is None else x.reshape(x.shape[:-1] + self.node_pos.shape)
 
     def terms(self, found: StarPrediction) -> tuple[Array, Array]:
         """ln of the two terms of each star's probability: its orbit's, and an outlier's."""
@@ -94,6 +114,8 @@ class Columns(NamedTuple):
             wide = known(i, found.outlier_sd[i] ** 2 + err2[i], 1.0)
             far = known(i, y[i] - found.outlier_mean[i], 0.0)
             outlier = outlier - 0.5 * far**2 / wide - 0.5 * jnp.log(wide)
+        if self.node_pos is not None:
+            inlier = jax.nn.logsumexp(inlier + np.log(WEIGHTS)[:, None], axis=0)
         number = labels if self.there is None else jnp.sum(self.there, axis=0)
         return inlier - 0.5 * LN_2PI * number, outlier - 0.5 * LN_2PI * number
 
@@ -129,14 +151,21 @@ class SingleStars(Likelihood):
         )
         places = [columns.get(k) for k in ("pos", "vel", "R", "Lz")]
         known = None if whole else there.T
+        at = (None, None)
+        if "crowd" in columns:
+            crowd = Mixture.of_table(columns["crowd"])
+            errors = np.stack([columns[k] for k in SPREADS], axis=1)
+            at = nodes(*crowd.true_places(columns["pos"], columns["vel"], errors))
+        found = Columns(*places, label, error, known, *at)
         # One block of all stars.
-        blocks = jax.tree.map(lambda x: jnp.asarray(x)[None], Columns(*places, label, error, known))
+        blocks = jax.tree.map(lambda x: jnp.asarray(x)[None], found)
         return cls(blocks, jnp.asarray(len(columns["label"])))
 
     def padded(self) -> "SingleStars":
         """In blocks of one size, the last of which copies of the last star fill up."""
         n = self.blocks.pos.size
-        size = BLOCK if n > BLOCK else -(-n // SMALL) * SMALL
+        most = BLOCK if self.blocks.node_pos is None else SMALL
+        size = most if n > most else -(-n // SMALL) * SMALL
 
         def cut(x):
             x = np.moveaxis(np.asarray(x), 0, -2).reshape(*x.shape[1:-1], -1)
@@ -169,8 +198,8 @@ class SingleStars(Likelihood):
 
     def predict(self, model: Any, params: dict) -> StarPrediction:
         """Means and scatters on the stars' orbits, and the law of the outliers."""
-        orbits = model.foliation(params).prepared()
-        return _on_orbits(model.label, params["label_params"], orbits.radius(self.points))
+        orbits = model.orbits(params).prepared()
+        return _on_orbits(model.label, params["label_params"], orbits, self.columns)
 
     def pointwise(self, prediction: StarPrediction) -> Array:
         """ln probability of each star's labels."""
@@ -193,7 +222,7 @@ class SingleStars(Likelihood):
         """
         part, parts = share
         count = -(-self.blocks.pos.shape[0] // parts)
-        changing = model.foliation(params).prepared(), params["label_params"]
+        changing = model.orbits(params).prepared(), params["label_params"]
         return _total(changing, model.label, self, part * count, count)
 
     @property
@@ -204,9 +233,13 @@ class SingleStars(Likelihood):
     def simulate(self, prediction: StarPrediction, rng: np.random.Generator) -> dict:
         """Labels as they would be drawn, shape (n, labels); those that a star has not are NaN."""
         found, own, n = StarPrediction(*map(np.asarray, prediction)), self.columns, int(self.number)
-        size = found.mean.shape
+        mean, ln_scatter = found.mean, found.ln_scatter
+        if own.node_pos is not None:
+            pick = rng.choice(WEIGHTS.size, mean.shape[2], p=WEIGHTS)
+            mean, ln_scatter = (x[:, pick, np.arange(pick.size)] for x in (mean, ln_scatter))
+        size = mean.shape
         noise = found.root @ rng.standard_normal(size)
-        label = found.mean + np.exp(found.ln_scatter) * noise
+        label = mean + np.exp(ln_scatter) * noise
         out = rng.random(size[1]) < 1 / (1 + np.exp(-found.logit))
         far = found.outlier_sd[:, None] * rng.standard_normal(size)
         label = np.where(out, found.outlier_mean[:, None] + far, label)
@@ -215,12 +248,19 @@ class SingleStars(Likelihood):
         return {"label": label.T[:n]}
 
 
-def _on_orbits(label: Any, params: dict, radius: Array, once: bool = False) -> StarPrediction:
-    """The prediction of stars on orbits of such radii."""
+def _on_orbits(
+    label: Any, params: dict, orbits: Any, stars: Columns, once: bool = False
+) -> StarPrediction:
+    """The prediction of stars on their orbits."""
+    points = stars.true_points
+    radius = orbits.radius(points, once)
+    mean = label.values(radius, params, once)
+    if label.guide is not None:
+        mean = mean + label.shifts(points, params)
     each = [label.own(params, k) for k in range(len(label.names))]
     return StarPrediction(
-        label.values(radius, params, once),
-        label.ln_scatter(radius, params, once),
+        stars.on_nodes(mean),
+        stars.on_nodes(label.ln_scatter(radius, params, once)),
         label.correlation_root(params),
         jnp.stack([jnp.asarray(x["outlier_mean"]) for x in each]),
         jnp.exp(jnp.stack([jnp.asarray(x["ln_outlier_sd"]) for x in each])),
@@ -231,7 +271,7 @@ def _on_orbits(label: Any, params: dict, radius: Array, once: bool = False) -> S
 def _block_cost(changing: Any, label: Any, stars: Columns, real: Array, once: bool) -> Array:
     """Minus the ln probability of the real stars of a block."""
     orbits, params = changing
-    found = _on_orbits(label, params, orbits.radius(stars.points, once), once)
+    found = _on_orbits(label, params, orbits, stars, once)
     return -jnp.where(real, 1.0, 0.0) @ jnp.logaddexp(*stars.terms(found))
 
 
@@ -281,7 +321,10 @@ def _total_bwd(slopes: Any, cotangent: Array, *_):
 def evaluate_stars(
     model: Any, likelihood: SingleStars, params: dict, k: int = 0
 ) -> tuple[np.ndarray, ...]:
-    """Mean and scatter of label number `k` of each star, and its chance to be no outlier."""
+    """Mean and scatter of label number `k` of each star, and its chance to be no outlier.
+
+    Of stars whose places have errors the scatter holds what these add to it.
+    """
     blocks = likelihood.padded().blocks
     step = max(1, PART // blocks.pos.shape[1])
     parts = []
@@ -300,4 +343,9 @@ def evaluate_stars(
 @eqx.filter_jit
 def _evaluate(model: Any, likelihood: SingleStars, params: dict, k: int) -> tuple[Array, ...]:
     found = likelihood.predict(model, params)
-    return found.mean[k], jnp.exp(found.ln_scatter[k]), likelihood.members(found)
+    mean, scatter = found.mean[k], jnp.exp(found.ln_scatter[k])
+    if likelihood.blocks.node_pos is not None:
+        middle = WEIGHTS @ mean
+        scatter = jnp.sqrt(WEIGHTS @ (scatter**2 + (mean - middle) ** 2))
+        mean = middle
+    return mean, scatter, likelihood.members(found)

@@ -25,8 +25,9 @@ from ..priors.slopes import student_residuals
 from ..splines import plain_radii
 from ..units import internal, plain_parameter
 from . import verbs
+from .radial import RadialChange
 
-SCALARS = ("pos0", "vel0", "ln_Omega0")
+SCALARS = ("pos0", "vel0", "ln_Omega0", "inv_h")
 
 
 class OrbitModel(eqx.Module):
@@ -62,7 +63,17 @@ class OrbitModel(eqx.Module):
 
     @abc.abstractmethod
     def foliation(self, params: dict) -> Foliation:
-        """The orbits for a set of parameters."""
+        """The orbits for a set of parameters; at R0 where the field changes with the radius R."""
+
+    @property
+    def change(self) -> RadialChange | None:
+        """How the field changes with the radius; None for one that is the same at all."""
+        return None
+
+    def orbits(self, params: dict) -> Foliation:
+        """The orbits at every radius for a set of parameters."""
+        here = self.foliation(params)
+        return here if self.change is None else self.change.around(here, params)
 
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
@@ -213,7 +224,7 @@ class OrbitModel(eqx.Module):
 
     def label_at(self, points: Points, params: dict) -> Array:
         """The label at plain points; their shape."""
-        return self.label_of_radius(self.foliation(params).radius(points), params)
+        return self.label_of_radius(self.orbits(params).radius(points), params)
 
     def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Normalised ln likelihood of pixel means with normal errors.
@@ -340,25 +351,40 @@ class OrbitModel(eqx.Module):
         a, slope = _axis(self, self.floats(params, label=False), p)
         return np.asarray(a), np.asarray(slope)
 
-    def compute_action_angle(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> QTable:
+    def compute_action_angle(
+        self, pos: u.Quantity, vel: u.Quantity, params: dict, R: u.Quantity | None = None
+    ) -> QTable:
         """Action, angle, frequency and period of stars, from the contours alone.
+
+        `R` are the stars' Galactocentric radii (length), for a model whose field changes with them;
+        without it all stars are taken to be at the model's R0.  A star without a finite R is as one
+        without a finite pos.
 
         Returns a `QTable` with J (kpc^2/Myr), theta (rad, in [0, 2 pi), 0 at pos0 moving up),
         Omega (rad/Myr), T (Myr) and flag: 0 inside the data, 1 beyond the model's last orbit, 2
         input not finite, 3 on an orbit that turns beyond the data: its values are there, but rest
         on the prior's density.  Stars of flag 1 and 2 are NaN; ``meta["n_outside"]``,
         ``meta["n_not_finite"]`` and ``meta["n_outward"]`` count those of 1, 2 and 3.
+
+        Raises ``ValueError`` for places of unequal shapes and for an R of a model whose field is
+        the same at all radii; `UnitError` for missing or wrong units.
         """
         require_x64()
-        points = _points(pos, vel)
-        p, v = jnp.atleast_1d(points.pos), jnp.atleast_1d(points.vel)
+        points = _points(pos, vel, R)
+        if R is not None and self.change is None:
+            raise ValueError(
+                "R was given, but the field of this model does not change with R: leave it out, or "
+                "fit stars that have an R (`fit_stars`)."
+            )
+        columns = [jnp.atleast_1d(x) for x in points if x is not None]
+        p = columns[0]
         params = self.floats(params, label=False)
         shape = p.shape
         # Numbers of stars are rounded up to an eighth of a power of two: few programs serve all.
         size = max(p.size, 256)
         step = 2 ** (int(np.log2(size)) - 3)
         extra = -size % step + size - p.size
-        stars = [jnp.pad(jnp.ravel(x), (0, extra), mode="edge") for x in (p, v)] if p.size else None
+        stars = [jnp.pad(jnp.ravel(x), (0, extra), mode="edge") for x in columns] if p.size else []
         out = _orbits(self, params, Points(*stars)) if stars else [np.zeros(0)] * 5
         columns = [np.asarray(x)[: p.size].reshape(shape) for x in out]
         table = QTable()
@@ -392,7 +418,13 @@ def heights_of(height: u.Quantity) -> np.ndarray:
 
 @eqx.filter_jit
 def _orbits(model, params: dict, points: Points) -> Orbits:
-    return model.foliation(params).orbits(points)
+    found = model.orbits(params).orbits(points)
+    if points.R is None:
+        return found
+    # Without a radius nothing is known of a star's orbit.
+    lost = ~jnp.isfinite(points.R)
+    values = (jnp.where(lost, jnp.nan, x) for x in found[:4])
+    return Orbits(*values, jnp.where(lost, NOT_FINITE, found.flag))
 
 
 @eqx.filter_jit
@@ -405,13 +437,17 @@ def _surface_density(model, params: dict, height: Array) -> Array:
     return field.surface_density(model.foliation(params), height)
 
 
-def _points(pos: u.Quantity, vel: u.Quantity) -> Points:
-    p, v = internal(pos, u.kpc, "pos"), internal(vel, VELOCITY, "vel")
-    if p.shape != v.shape:
-        try:
-            p, v = np.broadcast_arrays(p, v)
-        except ValueError:
-            raise ValueError(
-                f"pos and vel must have equal shapes, but {p.shape} and {v.shape} were given."
-            ) from None
-    return Points(jnp.asarray(p), jnp.asarray(v))
+def _points(pos: u.Quantity, vel: u.Quantity, R: u.Quantity | None = None) -> Points:
+    given = {"pos": internal(pos, u.kpc, "pos"), "vel": internal(vel, VELOCITY, "vel")}
+    if R is not None:
+        given["R"] = internal(R, u.kpc, "R")
+        if np.any(given["R"] <= 0):
+            raise ValueError(f"R must be positive, but is {np.nanmin(given['R']):.4g} kpc.")
+    try:
+        values = np.broadcast_arrays(*given.values())
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in given.values())
+        raise ValueError(
+            f"{', '.join(given)} must have equal shapes, but {shapes} were given."
+        ) from None
+    return Points(*map(jnp.asarray, values))

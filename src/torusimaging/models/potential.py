@@ -34,10 +34,12 @@ from ..parameters import Layout, start_inside
 from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
 from ..splines import radial_knots
 from ..units import check_units, internal
+from . import radial
 from . import start as initial
 from .base import OrbitModel, heights_of
 from .densities import STEEPEST, DensityForm, FreeDensity, UserDensity, reference_density
 from .layers import Layer, LayeredDensity, solar_layers
+from .radial import RadialChange
 from .smooth import LEAST_KNOTS, SmoothDensity, smooth_knots
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
@@ -71,9 +73,11 @@ class TorusImaging1DPotential(OrbitModel):
     label_reference : ln-slope at the centre of the label's prior
     label_l2_sigma, label_smooth_sigma : sd of the slopes about it, and of their random walk
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
+    R0 : kpc; where it is given the field changes with the stars' Galactocentric radius R as
+        exp(-(R - R0) / h), and ``params`` hold ``inv_h``, 1/h (1/kpc)
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, a bad sign,
-    height, top or sd.
+    height, top, sd or R0.
     """
 
     on_orbits: SplineLabel | StarLabels
@@ -82,6 +86,7 @@ class TorusImaging1DPotential(OrbitModel):
     fine: OrbitGrid
     height: Float[Array, ""]
     given: dict[str, Distribution]
+    radial: RadialChange | None
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class TorusImaging1DPotential(OrbitModel):
         label_l2_sigma: float = 1.0,
         label_smooth_sigma: float = 0.5,
         priors: dict | None = None,
+        R0: float | u.Quantity | None = None,
     ):
         require_x64()
         knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
@@ -125,6 +131,7 @@ class TorusImaging1DPotential(OrbitModel):
         self.fine = density.grid(top, FINE)
         self.height = jnp.asarray(height, float)
         self.given = as_arrays(priors)
+        self.radial = radial.change_at(R0)
 
     @classmethod
     def auto_init(
@@ -264,6 +271,7 @@ class TorusImaging1DPotential(OrbitModel):
             "label_l2_sigma": float(label.sigmas[0]),
             "label_smooth_sigma": float(label.sigmas[1]),
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
+            **radial.settings(self.radial),
         } | of_stars(self.label)
 
     @classmethod
@@ -280,7 +288,7 @@ class TorusImaging1DPotential(OrbitModel):
     @property
     def parts(self) -> tuple[str, ...]:
         """The entries that a set of parameters must have."""
-        return ("pos0", "vel0", "density_params", "label_params")
+        return ("pos0", "vel0", "density_params", "label_params", *radial.parts(self.radial))
 
     @property
     def label_knots(self) -> Array:
@@ -304,6 +312,11 @@ class TorusImaging1DPotential(OrbitModel):
         """The label as a function of the orbit."""
         return self.on_orbits
 
+    @property
+    def change(self) -> RadialChange | None:
+        """How the field changes with the radius."""
+        return self.radial
+
     def foliation(self, params: dict) -> PotentialFoliation:
         """The orbits for a set of parameters."""
         above, below = self.density.sides(params["density_params"])
@@ -318,6 +331,8 @@ class TorusImaging1DPotential(OrbitModel):
     def meaning(self, name: str) -> str:
         """What a parameter stands for, in words."""
         first, _, rest = name.partition(".")
+        if first == radial.NAME:
+            return radial.MEANING
         return self.density.meaning(rest) if first == "density_params" else name
 
     def template(self) -> dict:
@@ -327,6 +342,7 @@ class TorusImaging1DPotential(OrbitModel):
             "vel0": jnp.zeros(()),
             "density_params": jax.tree.map(jnp.asarray, self.density.start()),
             "label_params": self.label.template(),
+            **radial.template(self.radial),
         }
 
     @property
@@ -341,7 +357,7 @@ class TorusImaging1DPotential(OrbitModel):
             f"{part}.{name}": factor
             for part, own in parts.items()
             for name, factor in own.prior_factors(params[part]).items()
-        }
+        } | radial.prior_factors(self.radial, params)
 
     @property
     def shape_sd(self) -> float:

@@ -1,12 +1,15 @@
 """Where a fit of single stars starts: a map of them, and the label's parts that maps have not."""
 
+from typing import Any
+
 import astropy.units as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..coordinates import Points
+from ..arguments import positive, truth
+from ..coordinates import Points, radius_of
 from ..data.binning import get_binned_label
 from ..data.gradient import check_gradient
 from ..data.pixels import VELOCITY
@@ -16,6 +19,7 @@ from ..labels import LOGIT_OUTLIERS, SplineLabel, StarLabels
 from ..likelihoods import GaussianPixels
 from ..likelihoods.stars import SingleStars, evaluate_stars
 from ..parameters import Layout
+from ..units import internal
 from .base import OrbitModel
 
 # Stars of a pixel on average, and the fewest and most pixels along an axis.
@@ -26,6 +30,8 @@ FAR = 5e-4
 EXTREME = 5.0
 SCATTER_KNOTS = 3
 LEAST = 5  # stars of a pixel
+# The sd of radii (kpc) below which they are one, and the Sun's radius where no frame tells it.
+ONE_RADIUS, DEFAULT_R0 = 0.02, 8.275
 NORMAL = 1.4826  # sd of a normal distribution in units of its median absolute deviation
 
 
@@ -111,7 +117,10 @@ def start_of(
         if made is None:
             made, bounds, params = own, limits, best
     knots = jnp.linspace(0.0, means[0].knots[-1], SCATTER_KNOTS)
-    label = StarLabels(stars.names, tuple(means), knots, jnp.asarray(centres))
+    guide = None
+    if stars.points.Lz is not None:
+        guide = jnp.asarray(np.median(stars.points.guiding_radius))
+    label = StarLabels(stars.names, tuple(means), knots, jnp.asarray(centres), guide)
     begin = label.start([value for value, _ in values])
     limits = _limits(label, begin, [limit for _, limit in values])
     assert made is not None
@@ -149,6 +158,8 @@ def _limits(label: StarLabels, begin: dict, values: list) -> dict:
             "outlier_mean": about(own["outlier_mean"], 5 * spread),
             "ln_outlier_sd": about(own["ln_outlier_sd"], 3.0),
         }
+        if label.guide is not None:
+            out[name]["gradient"] = about(own["gradient"], 10 * spread)
     if len(label.names) == 1:
         out = out[label.names[0]]
     else:
@@ -156,6 +167,41 @@ def _limits(label: StarLabels, begin: dict, values: list) -> dict:
     # Outliers are the smaller part: else the two parts could change their roles.
     out["logit_outliers"] = (np.float64(LOGIT_OUTLIERS[0] - 9.0), np.float64(0.0))
     return out
+
+
+def radius_of_field(stars: Stars, frame: str, R0: Any, wanted: bool | None) -> float | None:
+    """R0 (kpc) of a field that changes with the stars' radii; None for one that does not.
+
+    It does where the stars have an R, unless that is not wanted.  R0 is the given one, the frame's,
+    or 8.275 kpc.  Raises ``ValueError`` where it is wanted of stars without an R, and for stars
+    whose radii are one.
+    """
+    R = stars.points.R
+    if wanted is not None:
+        truth(wanted, "radial")
+    if R is None or wanted is False:
+        if wanted or R0 is not None:
+            raise ValueError(
+                "the field cannot change with radius: the stars have no R"
+                + (", or radial is False." if wanted is False else ".")
+            )
+        return None
+    spread = float(np.std(R))
+    if spread < ONE_RADIUS:
+        raise ValueError(
+            f"the radii R of the stars are all {np.mean(R):.4g} kpc (sd {1000 * spread:.2g} pc): "
+            "how the field changes with R cannot be told; leave R out, or say radial=False."
+        )
+    if R0 is not None:
+        R0 = positive(internal(R0, u.kpc, "R0"), "R0")
+    else:
+        R0 = radius_of(frame) or DEFAULT_R0
+    low, high = float(R.min()), float(R.max())
+    if not low - (high - low) <= R0 <= high + (high - low):
+        raise ValueError(
+            f"R0 is {R0:.4g} kpc, far from the stars, whose R are {low:.4g} to {high:.4g} kpc."
+        )
+    return R0
 
 
 def check_number(stars: Stars, params: dict) -> None:

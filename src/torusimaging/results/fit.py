@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # What the rows with the radial term of Poisson's equation have behind their name.
 RADIAL = " + radial"
-UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)"}
+UNITS = {"pos0": "kpc", "vel0": "kpc / Myr", "ln_Omega0": "ln(rad / Myr)", "inv_h": "1 / kpc"}
 
 # The chance below which the two sides of the plane are said to differ.
 BEYOND_CHANCE = 1e-3
