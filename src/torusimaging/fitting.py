@@ -11,7 +11,7 @@ import astropy.units as u
 import numpy as np
 from equinox import tree_at
 
-from .arguments import check_detrend, check_options, choice, whole_number
+from .arguments import check_detrend, check_options, choice, truth, whole_number
 from .coordinates import words_of_frame
 from .data.gradient import check_gradient, check_pixels
 from .data.pixels import (
@@ -28,9 +28,17 @@ from .inference.problem import Problem, solve
 from .likelihoods import GaussianPixels, Likelihood, likelihood_kind
 from .likelihoods.stars import SingleStars
 from .models.base import OrbitModel
-from .models.radial import with_radial
+from .models.extras import RadialChange, with_extra
 from .models.registry import model_kind
-from .models.stars import check_number, edges_of, inside, radius_of_field, star_map, start_of
+from .models.stars import (
+    check_number,
+    edges_of,
+    inside,
+    radius_of_field,
+    star_map,
+    start_of,
+    with_angles,
+)
 from .models.verbs import MOST_STEPS
 from .parameters import Layout
 from .priors.named import Place, leaves_of
@@ -79,12 +87,14 @@ class Fit(Fitted):
 
         def plain(tree: dict) -> dict:
             own = label.own(tree["label_params"], k)
-            return tree | {"label_params": {"label_vals": own["label_vals"]}}
+            more = {x.name: x.own_of_label(tree[x.name], name) for x in model.extras}
+            return tree | {"label_params": {"label_vals": own["label_vals"]}} | more
 
         params = plain(self.params)
         leaves = leaves_of(params)
         given = {n: x for n, x in model.given.items() if Place.of(n).leaf in leaves}
         model = model.with_label(label.means[k])
+        model = model.with_extras(tuple(extra.of_label(name) for extra in model.extras))
         model = tree_at(lambda m: m.given, model, given, is_leaf=lambda x: x is model.given)
         return replace(
             self,
@@ -148,6 +158,7 @@ def fit_map(
     *,
     max_steps: int = 256,
     detrend: str | None = None,
+    angles: bool = False,
     likelihood: str | type[Likelihood] = "gaussian",
     **options,
 ) -> Fit:
@@ -157,7 +168,9 @@ def fit_map(
     `model` is "potential", "spline" or a class of your own (`models.OrbitModel`), and `likelihood`
     "gaussian" or a class of your own (`likelihoods.Likelihood`).  `options` go to the model's
     ``auto_init``, `max_steps` to the optimiser.  ``detrend="R_g"`` brings the labels of a map that
-    knows its stars' guiding radii to one of these (see `data.get_binned_label`).
+    knows its stars' guiding radii to one of these (see `data.get_binned_label`).  With `angles` the
+    label may also change along the orbit, as it does in a disc that was disturbed and is not yet
+    mixed (see `models.extras.AngleTerms`).
 
     Raises ``ValueError`` for another name, bad options and data, and ``RuntimeError`` where the
     optimiser does not converge.
@@ -169,6 +182,7 @@ def fit_map(
     frame = words_of_frame(frame)
     _check_options(options, model, maker, ("binned_data",))
     check_detrend(detrend)
+    truth(angles, "angles")
     lost = 0
     if detrend is not None:
         lost = int(read_pixels(bdata).good.sum())
@@ -192,6 +206,8 @@ def fit_map(
     # The map is read: from here on it is passed as it was.
     made, bounds, start = maker.auto_init(pixels, **options)
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    if angles:
+        made, bounds, start = with_angles(made, ("label",), bounds, start)
     # What an own model's start may not look at.
     check_pixels(pixels.pos.size, Layout.of(start).size)
     check_gradient(pixels)
@@ -220,6 +236,7 @@ def fit_stars(
     labels: str | Sequence[str] | None = None,
     radial: bool | None = None,
     R0: u.Quantity | None = None,
+    angles: bool = False,
     max_steps: int = 256,
     **options,
 ) -> Fit:
@@ -237,6 +254,9 @@ def fit_stars(
     is fitted along; ``radial=False`` takes them all to feel one field.  a_z, rho and Sigma are
     those at `R0` (length), by default the frame's, or 8.275 kpc.  Where the stars have an Lz each
     label may change with the guiding radius, by a ``gradient`` that is fitted along.
+
+    With `angles` each label may also change along the orbit, as it does in a disc that was
+    disturbed and is not yet mixed (see `models.extras.AngleTerms`).
 
     Where the stars have a covariance of pos and vel, each label is averaged over where its star may
     truly be, weighted by a density of stars in the plane that is fitted first (`data.mixture`).
@@ -257,12 +277,15 @@ def fit_stars(
     if options.get("knots") is not None:
         raise ValueError('knots="auto" is for maps: give numbers of knots.')
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
+    truth(angles, "angles")
     radius = radius_of_field(given, frame, R0, radial)
     edges = edges_of(given)
     used = given.where(inside(given, edges), "beyond the edges of the map").crowded()
     made, bounds, start = start_of(maker, used, edges, options, max_steps)
     if radius is not None:
-        made, bounds, start = with_radial(made, radius, bounds, start)
+        made, bounds, start = with_extra(made, RadialChange.about(radius), bounds, start)
+    if angles:
+        made, bounds, start = with_angles(made, used.names, bounds, start)
     check_number(used, start)
     problem = Problem.of(made, SingleStars.read(used.columns()), start, bounds)
     result = solve(problem, made.floats(start), max_steps, throw=True)

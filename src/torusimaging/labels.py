@@ -126,7 +126,8 @@ class StarLabels(Label):
 
     C the correlation of the scatter of several labels, or an outlier with chance epsilon, of
     independent normals about one place of each label, `outlier_mean`, with one sd.  ln s_k is
-    straight between the radii `scatter_knots` and constant beyond the last.
+    a polynomial in r^2 / (r^2 + r_h^2), r_h half the last of the radii `scatter_knots`, given by
+    its values there.
 
     Where the stars' angular momenta are known the mean has another term, gradient (R_g - guide):
     a guiding radius R_g is conserved, so that labels may depend on it, too.
@@ -184,21 +185,26 @@ class StarLabels(Label):
         slopes = [self.own(params, k)["gradient"] for k in range(len(self.names))]
         return jnp.multiply.outer(jnp.stack(slopes), points.guiding_radius - self.guide)
 
-    def ln_scatter(self, r: Array, params: dict, once: bool = False) -> Array:
+    def ln_scatter(self, r: Array, params: dict) -> Array:
         """ln of the scatters, shape (labels,) + that of r."""
         own = [self.own(params, k) for k in range(len(self.names))]
-        return jnp.stack([self._ln_scatter(r, x, once) for x in own])
+        return jnp.stack([self._ln_scatter(r, x) for x in own])
 
-    def _ln_scatter(self, r: Array, own: dict, once: bool) -> Array:
-        values, knots = jnp.asarray(own["ln_scatter"]), self.scatter_knots
-        slopes = jnp.diff(values) / jnp.diff(knots)
-        edge = jnp.zeros(1)
-        bends = jnp.diff(jnp.concatenate([edge, slopes, edge]))
-        if once:
-            return values[0] + powers_once(bends, knots, r, 1)
-        out = values[0] + jnp.zeros_like(r)
-        for k in range(knots.size):
-            out = out + bends[k] * jnp.maximum(r - knots[k], 0.0)
+    def _ln_scatter(self, r: Array, own: dict) -> Array:
+        """Newton's polynomial through the knots, in a variable that ends at 1 far out.
+
+        A function with kinks would give the likelihood one at every star, and no optimum to find.
+        """
+        values, half = jnp.asarray(own["ln_scatter"]), self.scatter_knots[-1] / 2
+        at = self.scatter_knots**2 / (self.scatter_knots**2 + half**2)
+        x = r**2 / (r**2 + half**2)
+        divided = list(values)
+        for order in range(1, at.size):
+            for k in range(at.size - 1, order - 1, -1):
+                divided[k] = (divided[k] - divided[k - 1]) / (at[k] - at[k - order])
+        out = divided[-1] + jnp.zeros_like(r)
+        for k in range(at.size - 2, -1, -1):
+            out = divided[k] + (x - at[k]) * out
         return out
 
     def correlation_root(self, params: dict) -> Array:

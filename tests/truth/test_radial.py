@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 import torusimaging as oti
 from torusimaging.coordinates import ROTATION, Points, radius_of
 from torusimaging.foliation.radial import RadialFoliation
+from torusimaging.models.extras import RadialChange
 
 R0, H = 8.2, 3.0
 
@@ -94,7 +95,7 @@ def test_actions_of_stars_at_their_radii(survey, at_R0):
     R, vel, J = (x[:stars] for x in moved(survey, 0))
     # A model of the same field that changes with radius.
     params = at_R0[0].params | {"inv_h": 1 / H}
-    other = type(model).from_settings(model.settings() | {"R0": R0})
+    other = model.with_extras((RadialChange.about(R0),))
     found = other.compute_action_angle(survey.pos[:stars], vel, params, R=R * u.kpc)
     plain = model.compute_action_angle(survey.pos[:stars], survey.vel[:stars], at_R0[0].params)
     # The plane's velocity, about which the field scales speeds, is a fitted one.
@@ -138,7 +139,7 @@ def test_the_change_with_radius_is_found(survey, model, tmp_path):
     assert np.max(np.abs((table["a_z_median"] - true) / sd).to_value("")) < 3.5
     assert fit.summary()["unit"][list(fit.samples.names).index("inv_h")] == "1 / kpc"
     back = oti.load(fit.save(tmp_path / "fit.nc"))
-    assert float(back.model.change.R0) == R0 and "h" in back.model.meaning("inv_h")
+    assert float(back.model.extras[0].R0) == R0 and "h" in back.model.meaning("inv_h")
     np.testing.assert_allclose(back.chi2_per_pixel, fit.chi2_per_pixel)
 
 
@@ -155,9 +156,9 @@ def test_where_R0_comes_from(survey):
     frame = oti.catalog.FRAMES["tutorial"]
     assert radius_of(str(frame)) == 8.3 and radius_of("nothing") is None
     fit = oti.fit_stars(stars(R, frame=frame), density_knots=6, label_knots=4)
-    assert float(fit.model.change.R0) == 8.3
+    assert float(fit.model.extras[0].R0) == 8.3
     off = oti.fit_stars(stars(R), radial=False, density_knots=6, label_knots=4)
-    assert off.model.change is None and "inv_h" not in off.params
+    assert off.model.extras == () and "inv_h" not in off.params
     with pytest.raises(ValueError, match="the radii R of the stars are all 8.2 kpc"):
         oti.fit_stars(stars(np.full(len(survey), R0)))
     with pytest.raises(ValueError, match="R0 is 20 kpc, far from the stars"):
@@ -165,4 +166,4 @@ def test_where_R0_comes_from(survey):
     with pytest.raises(ValueError, match="the stars have no R"):
         oti.fit_stars(oti.Stars(survey.pos, survey.vel, {"x": survey.label}), radial=True)
     with pytest.raises(ValueError, match="R0 must be positive"):
-        oti.TorusImaging1DPotential.from_settings(fit.model.settings() | {"R0": -1.0})
+        RadialChange.about(-1.0)

@@ -12,12 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.stars import Stars
 from ..foliation.density import G
 from ..foliation.field import pull
 from ..inference.draws import LaplaceState, SampleState
-from ..inference.problem import Problem, evaluate_prediction, solve
+from ..inference.problem import (
+    Problem,
+    evaluate,
+    evaluate_prediction,
+    minus_ln_posterior,
+    solve,
+)
 from ..likelihoods import Likelihood
 from ..models.base import OrbitModel
+from ..models.stars import begin_again
 from ..parallel import in_processes
 from ..parameters import Layout
 from ..results.fit import Fitted, chi2_per_pixel
@@ -46,6 +54,7 @@ class Campaign(NamedTuple):
     others: NDArray
     heights: NDArray
     settings: dict
+    stars: Stars | None
 
     @classmethod
     def of(cls, fit: Fitted, simulations: int, settings: dict) -> "Campaign":
@@ -70,6 +79,7 @@ class Campaign(NamedTuple):
             others.draws,
             heights,
             settings,
+            fit.stars,
         )
 
     def names(self) -> list[str]:
@@ -137,7 +147,8 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
     failure, poor = "", []
     seed = int(rng.integers(2**31 - 1))
     picks = rng.choice(len(campaign.others), RETRIES, replace=False)
-    for start in (campaign.start, *map(campaign.layout.unflatten, campaign.others[picks])):
+    starts = [campaign.start, *map(campaign.layout.unflatten, campaign.others[picks])]
+    for start in starts if campaign.stars is None else _from_maps(campaign, data, starts):
         try:
             likelihood = campaign.likelihood.read(data)
             problem = Problem.of(campaign.model, likelihood, start, campaign.bounds)
@@ -155,6 +166,23 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
         except (ValueError, RuntimeError) as error:
             failure = failure or " ".join(str(error).split())
     return None, None, failure
+
+
+def _from_maps(campaign: Campaign, data: dict, starts: list[dict]) -> list[dict]:
+    """Starts of single stars at the optima of maps of them, as a user's fit has; the best first."""
+    assert campaign.stars is not None
+    model, bounds = campaign.model, campaign.bounds
+    stars = campaign.stars.with_label(data["label"])
+    problem = Problem.of(model, campaign.likelihood.read(data), campaign.start, bounds)
+    found = []
+    for start in starts:
+        try:
+            begin = begin_again(model, stars, start, bounds, MAX_STEPS)
+        except ValueError:
+            continue
+        value = float(evaluate(minus_ln_posterior, problem.free(model.floats(begin)), problem))
+        found.append((value if np.isfinite(value) else np.inf, begin))
+    return [begin for _, begin in sorted(found, key=lambda pair: pair[0])] or starts
 
 
 def _draws(campaign: Campaign, data: dict, best: dict, seed: int):

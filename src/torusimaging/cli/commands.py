@@ -102,7 +102,12 @@ def fit(options, progress) -> int:
             )
         progress.stage("finding the optimum (compiles first)")
         fit = fit_map(
-            binned, options.frame, options.model, detrend=options.detrend, **_form(options)
+            binned,
+            options.frame,
+            options.model,
+            detrend=options.detrend,
+            angles=options.angles,
+            **_form(options),
         )
         partial.mkdir(exist_ok=True)
         try:

@@ -113,6 +113,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="take the label's gradient in the guiding radius off, for maps that know it",
     )
     fit.add_argument(
+        "--angles",
+        action="store_true",
+        help="let the label change along the orbit, too, for a disc that is not well mixed",
+    )
+    fit.add_argument(
         "--frame",
         help="the frame of z and v_z in words, kept with the result (default: the file's own)",
     )

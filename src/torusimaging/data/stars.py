@@ -172,6 +172,12 @@ class Stars:
         new.units = {name: self.units[name] for name in new.names}
         return new
 
+    def with_label(self, label: NDArray) -> "Stars":
+        """The stars with other labels, plain and of the same shape."""
+        new = self.where(np.ones(len(self), bool), "")
+        new.label = label
+        return new
+
     def where(self, kept: NDArray, reason: str) -> "Stars":
         """The stars that are kept; the others are counted in ``left_out`` with this reason."""
         new = object.__new__(Stars)

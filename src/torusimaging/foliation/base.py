@@ -63,8 +63,9 @@ class Foliation(eqx.Module):
         """r of the orbits through points, growing outwards; sqrt(2 J) near the centre."""
 
     def prepared(self) -> Any:
-        """What has ``radius(points, once)`` for many points, with all that they share worked out.
+        """What has ``radius(points, once)`` and ``phase(points)`` for many points.
 
+        All that the points share is worked out.
         It may be an approximation that no data can tell from `radius`.  With `once` first
         derivatives are all that is asked for, which may make them faster.
         """
@@ -98,6 +99,13 @@ class Foliation(eqx.Module):
         angle = jnp.arctan2(first, second)
         return jnp.hypot(x, y), jnp.where(angle < 0, angle + 2 * jnp.pi, angle)
 
+    def phase(self, points: Points) -> tuple[Array, Array]:
+        """Cosine and sine of the angle of the harmonic limit, 0 at pos0 moving up.
+
+        Both are 0 at the centre.
+        """
+        return unit_vector(*self.scaled(points))
+
     def at_elliptical(self, r_e: Array, angle: Array) -> Points:
         """The point of an elliptical radius and angle: the inverse of `elliptical`."""
         first, second = r_e * jnp.sin(angle), r_e * jnp.cos(angle)
@@ -114,6 +122,17 @@ class Plainly(eqx.Module):
     def radius(self, points: Points, once: bool = False) -> Array:
         """r of the orbits through points."""
         return self.foliation.radius(points)
+
+    def phase(self, points: Points) -> tuple[Array, Array]:
+        """As `Foliation.phase`."""
+        return self.foliation.phase(points)
+
+
+def unit_vector(x: Array, y: Array) -> tuple[Array, Array]:
+    """(x, y) over its length, and zero where it has none."""
+    squared = x**2 + y**2
+    length = jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
+    return x / length, y / length
 
 
 def solve_ray(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..coordinates import Points
-from .base import Foliation, point_on_ray
+from .base import Foliation, point_on_ray, unit_vector
 from .density import FOUR_PI_G, Side
 from .grid import HalfTable, OrbitGrid, side_frequency2
 from .potential_orbits import potential_orbits
@@ -60,6 +60,11 @@ class SpeedSeries(eqx.Module):
         x = 2 * (1 + CORE) * s / (s + CORE * self.last) - 1
         ratio = (chebyshev_once if once else chebyshev)(self.series, x)
         return s * ratio + self.slope * beyond
+
+    def phase(self, points: Points) -> tuple[Array, Array]:
+        """As `Foliation.phase`."""
+        omega0 = jnp.sqrt(side_frequency2(self.above))
+        return unit_vector(points.vel - self.vel0, omega0 * (points.pos - self.pos0))
 
 
 def _on_sides(orbits: Any, q: Array, of: Callable[[Side, Array], Array]) -> Array:

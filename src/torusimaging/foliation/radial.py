@@ -77,6 +77,10 @@ class RadialFoliation(Foliation):
         scaled, root = self.at_R0(points)
         return root * self.here.radius(scaled)
 
+    def phase(self, points: Points) -> tuple[Array, Array]:
+        """Cosine and sine of the angle of the harmonic limit."""
+        return self.here.phase(self.at_R0(points)[0])
+
     def prepared(self) -> "Prepared":
         """The orbits at R0 for many points, and how those of other radii differ."""
         return Prepared(self, self.here.prepared())
@@ -118,3 +122,7 @@ class Prepared(eqx.Module):
         """r of the orbits through points."""
         scaled, root = self.foliation.at_R0(points)
         return root * self.here.radius(scaled, once)
+
+    def phase(self, points: Points) -> tuple[Array, Array]:
+        """As `Foliation.phase`."""
+        return self.here.phase(self.foliation.at_R0(points)[0])

@@ -13,6 +13,7 @@ from ..parallel import Threads, cores
 
 # Steps of a free vector whose entries change things by some hundredths: slopes are good to 1e-12.
 STEP = 1e-4
+ROUNDS = 4  # times that BFGS begins
 
 
 @eqx.filter_jit
@@ -66,25 +67,31 @@ class Slopes:
     def minimise(self, start: Array, max_steps: int, accuracy: float) -> tuple[Array, int, bool]:
         """scipy's BFGS in units of the curvature at the start: z, number of steps, how it ended.
 
-        It ends where a Newton step would lower the objective by less than `accuracy`.
+        It ends where a Newton step would lower the objective by less than `accuracy`.  Where it
+        ends before, it begins again in units of the curvature there.
         """
-        curvature = self.curvature(start)
-        if not np.all(np.isfinite(curvature)):
-            return start, 0, False
-        sizes, vectors = np.linalg.eigh(curvature)
-        # Away from a minimum some curvatures are negative; steps along them are as long.
-        sizes = np.maximum(np.abs(sizes), 1e-10 * np.abs(sizes).max())
-        root = vectors / np.sqrt(sizes)
+        z, steps = start, 0
+        for _ in range(ROUNDS):
+            curvature = self.curvature(z)
+            if not np.all(np.isfinite(curvature)):
+                return z, steps, False
+            sizes, vectors = np.linalg.eigh(curvature)
+            # Away from a minimum some curvatures are negative; steps along them are as long.
+            sizes = np.maximum(np.abs(sizes), 1e-10 * np.abs(sizes).max())
+            root, begin = vectors / np.sqrt(sizes), z
 
-        def expand(w):
-            value, slope = self(start + jnp.asarray(root @ w))
-            return value, root.T @ slope
+            def expand(w, root=root, begin=begin):
+                value, slope = self(begin + jnp.asarray(root @ w))
+                return value, root.T @ slope
 
-        found = minimize(
-            expand,
-            np.zeros(start.size),
-            jac=True,
-            method="BFGS",
-            options={"gtol": np.sqrt(2 * accuracy / start.size), "maxiter": max_steps},
-        )
-        return start + jnp.asarray(root @ found.x), int(found.nit), bool(found.success)
+            found = minimize(
+                expand,
+                np.zeros(z.size),
+                jac=True,
+                method="BFGS",
+                options={"gtol": np.sqrt(2 * accuracy / z.size), "maxiter": max_steps - steps},
+            )
+            z, steps = begin + jnp.asarray(root @ found.x), steps + int(found.nit)
+            if found.success or steps >= max_steps:
+                return z, steps, bool(found.success)
+        return z, steps, False

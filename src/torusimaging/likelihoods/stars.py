@@ -199,7 +199,7 @@ class SingleStars(Likelihood):
     def predict(self, model: Any, params: dict) -> StarPrediction:
         """Means and scatters on the stars' orbits, and the law of the outliers."""
         orbits = model.orbits(params).prepared()
-        return _on_orbits(model.label, params["label_params"], orbits, self.columns)
+        return _on_orbits(model, params, orbits, self.columns)
 
     def pointwise(self, prediction: StarPrediction) -> Array:
         """ln probability of each star's labels."""
@@ -222,8 +222,8 @@ class SingleStars(Likelihood):
         """
         part, parts = share
         count = -(-self.blocks.pos.shape[0] // parts)
-        changing = model.orbits(params).prepared(), params["label_params"]
-        return _total(changing, model.label, self, part * count, count)
+        changing = model.orbits(params).prepared(), params
+        return _total(changing, model, self, part * count, count)
 
     @property
     def shares(self) -> int:
@@ -249,18 +249,21 @@ class SingleStars(Likelihood):
 
 
 def _on_orbits(
-    label: Any, params: dict, orbits: Any, stars: Columns, once: bool = False
+    model: Any, params: dict, orbits: Any, stars: Columns, once: bool = False
 ) -> StarPrediction:
     """The prediction of stars on their orbits."""
-    points = stars.true_points
+    points, label = stars.true_points, model.label
     radius = orbits.radius(points, once)
-    mean = label.values(radius, params, once)
+    mean = label.values(radius, params["label_params"], once)
+    if model.extras:
+        mean = mean + model.terms(orbits, points, radius, params, once)
+    params = params["label_params"]
     if label.guide is not None:
         mean = mean + label.shifts(points, params)
     each = [label.own(params, k) for k in range(len(label.names))]
     return StarPrediction(
         stars.on_nodes(mean),
-        stars.on_nodes(label.ln_scatter(radius, params, once)),
+        stars.on_nodes(label.ln_scatter(radius, params)),
         label.correlation_root(params),
         jnp.stack([jnp.asarray(x["outlier_mean"]) for x in each]),
         jnp.exp(jnp.stack([jnp.asarray(x["ln_outlier_sd"]) for x in each])),
@@ -268,10 +271,10 @@ def _on_orbits(
     )
 
 
-def _block_cost(changing: Any, label: Any, stars: Columns, real: Array, once: bool) -> Array:
+def _block_cost(changing: Any, model: Any, stars: Columns, real: Array, once: bool) -> Array:
     """Minus the ln probability of the real stars of a block."""
     orbits, params = changing
-    found = _on_orbits(label, params, orbits, stars, once)
+    found = _on_orbits(model, params, orbits, stars, once)
     return -jnp.where(real, 1.0, 0.0) @ jnp.logaddexp(*stars.terms(found))
 
 
@@ -289,22 +292,22 @@ def _over_blocks(function: Any, zero: Any, stars: SingleStars, first: Any, count
 
 
 @eqx.filter_custom_vjp
-def _total(changing: Any, label: Any, stars: SingleStars, first: Any, count: int) -> Array:
+def _total(changing: Any, model: Any, stars: SingleStars, first: Any, count: int) -> Array:
     """Minus the ln probability of the stars of some blocks, and its slope in one pass over them.
 
     Reverse differentiation of the sum would go over all blocks forwards and then once more
     backwards; here value and slope of a block are made while it is in the core's cache.
     """
-    cost = functools.partial(_block_cost, changing, label, once=False)
+    cost = functools.partial(_block_cost, changing, model, once=False)
     return _over_blocks(cost, jnp.zeros(()), stars, first, count)
 
 
 @_total.def_fwd
-def _total_fwd(_, changing: Any, label: Any, stars: SingleStars, first: Any, count: int):
+def _total_fwd(_, changing: Any, model: Any, stars: SingleStars, first: Any, count: int):
     slopes = eqx.filter_value_and_grad(_block_cost)
 
     def both(block, real):
-        return slopes(changing, label, block, real, True)
+        return slopes(changing, model, block, real, True)
 
     shapes = eqx.filter_eval_shape(
         both, jax.tree.map(lambda x: x[0], stars.blocks), jnp.ones(stars.blocks.pos.shape[1], bool)

@@ -25,9 +25,9 @@ from ..priors.slopes import student_residuals
 from ..splines import plain_radii
 from ..units import internal, plain_parameter
 from . import verbs
-from .radial import RadialChange
+from .extras import Extra, RadialChange
 
-SCALARS = ("pos0", "vel0", "ln_Omega0", "inv_h")
+SCALARS = ("pos0", "vel0", "ln_Omega0", RadialChange.name)
 
 
 class OrbitModel(eqx.Module):
@@ -66,14 +66,16 @@ class OrbitModel(eqx.Module):
         """The orbits for a set of parameters; at R0 where the field changes with the radius R."""
 
     @property
-    def change(self) -> RadialChange | None:
-        """How the field changes with the radius; None for one that is the same at all."""
-        return None
+    def extras(self) -> tuple[Extra, ...]:
+        """What was added to the model (see `models.extras`); nothing here."""
+        return ()
 
     def orbits(self, params: dict) -> Foliation:
-        """The orbits at every radius for a set of parameters."""
-        here = self.foliation(params)
-        return here if self.change is None else self.change.around(here, params)
+        """The orbits with all that was added to the model, so at every radius R."""
+        found = self.foliation(params)
+        for extra in self.extras:
+            found = extra.around(found, params[extra.name])
+        return found
 
     def label_of_radius(self, r: Array, params: dict) -> Array:
         """The label on the orbit of radius r."""
@@ -224,7 +226,21 @@ class OrbitModel(eqx.Module):
 
     def label_at(self, points: Points, params: dict) -> Array:
         """The label at plain points; their shape."""
-        return self.label_of_radius(self.orbits(params).radius(points), params)
+        orbits = self.orbits(params)
+        radius = orbits.radius(points)
+        label = self.label_of_radius(radius, params)
+        if self.extras:
+            label = label + self.terms(orbits, points, radius, params)[0]
+        return label
+
+    def terms(
+        self, orbits: Any, points: Points, radius: Array, params: dict, once: bool = False
+    ) -> Array:
+        """What was added to the labels at points, shape (labels,) + that of the points."""
+        total = jnp.zeros((1, *jnp.shape(radius)))
+        for extra in self.extras:
+            total = total + extra.terms(orbits, points, radius, params[extra.name], once)
+        return total
 
     def ln_gaussian_likelihood(self, params: dict, pos, vel, label, label_err, **means) -> float:
         """Normalised ln likelihood of pixel means with normal errors.
@@ -305,7 +321,8 @@ class OrbitModel(eqx.Module):
 
     def meaning(self, name: str) -> str:
         """What a parameter stands for, in words; its name where there are none."""
-        return name
+        first = name.partition(".")[0]
+        return next((extra.meaning for extra in self.extras if extra.name == first), name)
 
     def get_label(self, pos: u.Quantity, vel: u.Quantity, params: dict) -> np.ndarray:
         """The model's label at (pos, vel), quantities of one shape; an array of that shape."""
@@ -371,7 +388,7 @@ class OrbitModel(eqx.Module):
         """
         require_x64()
         points = _points(pos, vel, R)
-        if R is not None and self.change is None:
+        if R is not None and not any(x.name == RadialChange.name for x in self.extras):
             raise ValueError(
                 "R was given, but the field of this model does not change with R: leave it out, or "
                 "fit stars that have an R (`fit_stars`)."

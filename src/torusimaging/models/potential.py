@@ -34,12 +34,12 @@ from ..parameters import Layout, start_inside
 from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
 from ..splines import radial_knots
 from ..units import check_units, internal
-from . import radial
+from . import extras
 from . import start as initial
 from .base import OrbitModel, heights_of
 from .densities import STEEPEST, DensityForm, FreeDensity, UserDensity, reference_density
+from .extras import Extra
 from .layers import Layer, LayeredDensity, solar_layers
-from .radial import RadialChange
 from .smooth import LEAST_KNOTS, SmoothDensity, smooth_knots
 
 # The orbits' table ends this much beyond the outermost pixel's orbit in the first guess, and at
@@ -73,11 +73,9 @@ class TorusImaging1DPotential(OrbitModel):
     label_reference : ln-slope at the centre of the label's prior
     label_l2_sigma, label_smooth_sigma : sd of the slopes about it, and of their random walk
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
-    R0 : kpc; where it is given the field changes with the stars' Galactocentric radius R as
-        exp(-(R - R0) / h), and ``params`` hold ``inv_h``, 1/h (1/kpc)
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, a bad sign,
-    height, top, sd or R0.
+    height, top or sd.
     """
 
     on_orbits: SplineLabel | StarLabels
@@ -86,7 +84,7 @@ class TorusImaging1DPotential(OrbitModel):
     fine: OrbitGrid
     height: Float[Array, ""]
     given: dict[str, Distribution]
-    radial: RadialChange | None
+    added: tuple[Extra, ...]
 
     def __init__(
         self,
@@ -101,7 +99,6 @@ class TorusImaging1DPotential(OrbitModel):
         label_l2_sigma: float = 1.0,
         label_smooth_sigma: float = 0.5,
         priors: dict | None = None,
-        R0: float | u.Quantity | None = None,
     ):
         require_x64()
         knots = radial_knots(label_knots, initial.RADIUS, "label_knots")
@@ -131,7 +128,7 @@ class TorusImaging1DPotential(OrbitModel):
         self.fine = density.grid(top, FINE)
         self.height = jnp.asarray(height, float)
         self.given = as_arrays(priors)
-        self.radial = radial.change_at(R0)
+        self.added = ()
 
     @classmethod
     def auto_init(
@@ -271,24 +268,26 @@ class TorusImaging1DPotential(OrbitModel):
             "label_l2_sigma": float(label.sigmas[0]),
             "label_smooth_sigma": float(label.sigmas[1]),
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
-            **radial.settings(self.radial),
+            **extras.settings(self.added),
         } | of_stars(self.label)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DPotential":
         """The model of `settings`."""
         settings = dict(settings)
-        stars = settings.pop("stars", None)
+        stars, more = settings.pop("stars", None), settings.pop("extras", {})
         form = dict(settings["density"])
         density = FORMS[form.pop("form")].from_settings(form)
         priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
         model = cls(**(settings | {"density": density, "priors": priors}))
-        return model if stars is None else model.with_label(StarLabels.from_settings(stars))
+        model = model if stars is None else model.with_label(StarLabels.from_settings(stars))
+        return model.with_extras(extras.from_settings(more))
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The entries that a set of parameters must have."""
-        return ("pos0", "vel0", "density_params", "label_params", *radial.parts(self.radial))
+        own = (extra.name for extra in self.added)
+        return ("pos0", "vel0", "density_params", "label_params", *own)
 
     @property
     def label_knots(self) -> Array:
@@ -313,9 +312,13 @@ class TorusImaging1DPotential(OrbitModel):
         return self.on_orbits
 
     @property
-    def change(self) -> RadialChange | None:
-        """How the field changes with the radius."""
-        return self.radial
+    def extras(self) -> tuple[Extra, ...]:
+        """What was added to the model."""
+        return self.added
+
+    def with_extras(self, added: tuple[Extra, ...]) -> "TorusImaging1DPotential":
+        """The model with these additions alone."""
+        return eqx.tree_at(lambda m: m.added, self, added, is_leaf=lambda x: x is self.added)
 
     def foliation(self, params: dict) -> PotentialFoliation:
         """The orbits for a set of parameters."""
@@ -331,9 +334,9 @@ class TorusImaging1DPotential(OrbitModel):
     def meaning(self, name: str) -> str:
         """What a parameter stands for, in words."""
         first, _, rest = name.partition(".")
-        if first == radial.NAME:
-            return radial.MEANING
-        return self.density.meaning(rest) if first == "density_params" else name
+        if first == "density_params":
+            return self.density.meaning(rest)
+        return super().meaning(name)
 
     def template(self) -> dict:
         """Parameters of the right shape, at the centre of the default prior where it has one."""
@@ -342,13 +345,14 @@ class TorusImaging1DPotential(OrbitModel):
             "vel0": jnp.zeros(()),
             "density_params": jax.tree.map(jnp.asarray, self.density.start()),
             "label_params": self.label.template(),
-            **radial.template(self.radial),
+            **extras.templates(self.added),
         }
 
     @property
     def dofs(self) -> dict[str, Array]:
         """Degrees of freedom of the density's factor that is a Student's t, if it is one."""
-        return {f"density_params.{name}": dof for name, dof in self.density.dofs.items()}
+        own = {f"density_params.{name}": dof for name, dof in self.density.dofs.items()}
+        return own | extras.dofs(self.added)
 
     def prior_factors(self, params: dict) -> dict[str, Array]:
         """The density's prior and the label's smoothness."""
@@ -357,7 +361,7 @@ class TorusImaging1DPotential(OrbitModel):
             f"{part}.{name}": factor
             for part, own in parts.items()
             for name, factor in own.prior_factors(params[part]).items()
-        } | radial.prior_factors(self.radial, params)
+        } | extras.prior_factors(self.added, params)
 
     @property
     def shape_sd(self) -> float:

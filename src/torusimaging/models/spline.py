@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import astropy.units as u
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -29,11 +28,11 @@ from ..priors.named import Distribution, as_arrays, from_numbers, to_numbers
 from ..priors.slopes import published_slope_residuals, slope_residuals
 from ..splines import QuadraticSpline, plain_radii, radial_knots
 from ..units import check_units, plain_parameter
-from . import radial
+from . import extras
 from . import start as initial
 from .base import OrbitModel
 from .contours import CONVENTIONS, PARTS, by_order, check_e_funcs
-from .radial import RadialChange
+from .extras import Extra
 
 PRIORS = ("default", "price-whelan25")
 # sd of the mean ln-slope of a distortion about its reference where an amplitude carries its scale.
@@ -67,8 +66,6 @@ class TorusImaging1DSpline(OrbitModel):
     references : ``{"label": ln-slope, m: ln-slopes}``, centres of the default prior (a number, or
         one for each knot but the first)
     priors : numpyro distributions by the name of their parameter (see `with_priors`)
-    R0 : kpc; where it is given the field changes with the stars' Galactocentric radius R as
-        exp(-(R - R0) / h), and ``params`` hold ``inv_h``, 1/h (1/kpc)
     units : a unit system, for scripts that give one, without effect
 
     Raises ``ValueError`` for knots that are not increasing or do not start at 0, an unknown
@@ -88,7 +85,7 @@ class TorusImaging1DSpline(OrbitModel):
     convention: str = eqx.field(static=True)
     prior: str = eqx.field(static=True)
     given: dict[str, Distribution]
-    radial: RadialChange | None
+    added: tuple[Extra, ...]
 
     def __init__(
         self,
@@ -108,7 +105,6 @@ class TorusImaging1DSpline(OrbitModel):
         amplitude_sigma: float | None = 1.0,
         references: dict | None = None,
         priors: dict | None = None,
-        R0: float | u.Quantity | None = None,
     ):
         require_x64()
         check_units(units)
@@ -166,7 +162,7 @@ class TorusImaging1DSpline(OrbitModel):
             sd = real_number(amplitude_sigma, "amplitude_sigma", allowed, lambda x: x > 0)
             self.amplitude_sigma = jnp.asarray(sd)
         self.given = as_arrays(priors)
-        self.radial = radial.change_at(R0)
+        self.added = ()
 
     @classmethod
     def auto_init(
@@ -264,17 +260,18 @@ class TorusImaging1DSpline(OrbitModel):
             "references": {"label": float(label.reference)}
             | {m: np.asarray(v).tolist() for m, v in self.e_references.items()},
             "priors": {name: to_numbers(given) for name, given in self.given.items()},
-            **radial.settings(self.radial),
+            **extras.settings(self.added),
         } | of_stars(self.label)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TorusImaging1DSpline":
         """The model of `settings`; those written before there were amplitudes have none."""
         settings = dict(settings)
-        stars = settings.pop("stars", None)
+        stars, more = settings.pop("stars", None), settings.pop("extras", {})
         priors = {name: from_numbers(own) for name, own in settings["priors"].items()}
         model = cls(**({"amplitude_sigma": None} | settings | {"priors": priors}))
-        return model if stars is None else model.with_label(StarLabels.from_settings(stars))
+        model = model if stars is None else model.with_label(StarLabels.from_settings(stars))
+        return model.with_extras(extras.from_settings(more))
 
     @property
     def label_knots(self) -> Array:
@@ -293,7 +290,12 @@ class TorusImaging1DSpline(OrbitModel):
     @property
     def parts(self) -> tuple[str, ...]:
         """The entries that a set of parameters must have."""
-        return (*PARTS, *radial.parts(self.radial))
+        return (*PARTS, *(extra.name for extra in self.added))
+
+    @property
+    def dofs(self) -> dict[str, Array]:
+        """Degrees of freedom of factors that are a Student's t, if any."""
+        return extras.dofs(self.added)
 
     check_e_funcs = check_e_funcs
 
@@ -303,13 +305,13 @@ class TorusImaging1DSpline(OrbitModel):
         return self.on_orbits
 
     @property
-    def change(self) -> RadialChange | None:
-        """How the field changes with the radius."""
-        return self.radial
+    def extras(self) -> tuple[Extra, ...]:
+        """What was added to the model."""
+        return self.added
 
-    def meaning(self, name: str) -> str:
-        """What a parameter stands for, in words."""
-        return radial.MEANING if name == radial.NAME else name
+    def with_extras(self, added: tuple[Extra, ...]) -> "TorusImaging1DSpline":
+        """The model with these additions alone."""
+        return eqx.tree_at(lambda m: m.added, self, added, is_leaf=lambda x: x is self.added)
 
     def foliation(self, params: dict) -> FourierFoliation:
         """The orbits for a set of parameters."""
@@ -355,7 +357,7 @@ class TorusImaging1DSpline(OrbitModel):
             "ln_Omega0": zero,
             "e_params": {m: {"vals": self.e_references[m]} | self._amplitude for m in self.orders},
             "label_params": self.label.template(),
-            **radial.template(self.radial),
+            **extras.templates(self.added),
         }
 
     @property
@@ -391,7 +393,7 @@ class TorusImaging1DSpline(OrbitModel):
             )
         for name, residual in self._amplitude_factors(params).items():
             factors[name] = jnp.append(factors.get(name, jnp.zeros(0)), residual)
-        return factors | radial.prior_factors(self.radial, params)
+        return factors | extras.prior_factors(self.added, params)
 
     def _amplitude_factors(self, params: dict) -> dict[str, Array]:
         """Normals of the amplitudes about 1 and of the mean ln-slopes about their references.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import astropy.units as u
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from ..likelihoods.stars import SingleStars, evaluate_stars
 from ..parameters import Layout
 from ..units import internal
 from .base import OrbitModel
+from .extras import AngleTerms, with_extra
 
 # Stars of a pixel on average, and the fewest and most pixels along an axis.
 CROWD, FEWEST, MOST = 40, 10, 60
@@ -58,11 +60,11 @@ def inside(stars: Stars, edges: dict[str, u.Quantity]) -> NDArray[np.bool_]:
     return good
 
 
-def first_map(stars: Stars, k: int, edges: dict[str, u.Quantity]) -> dict:
+def first_map(stars: Stars, k: int, edges: dict[str, u.Quantity], checked: bool = True) -> dict:
     """The map of label number `k`, in which single labels far from all others count for less.
 
-    Raises ``ValueError`` for a label that is the same in all stars or that says nothing of the
-    orbits.
+    Raises ``ValueError`` for a label that is the same in all stars or, where that is `checked`,
+    says nothing of the orbits.
     """
     name, label = stars.names[k], stars.label[:, k]
     known = np.isfinite(label)
@@ -79,7 +81,8 @@ def first_map(stars: Stars, k: int, edges: dict[str, u.Quantity]) -> dict:
         binned = get_binned_label(
             stars.pos, stars.vel, label, edges, label_err=stars.label_err[:, k]
         )
-        check_gradient(binned)
+        if checked:
+            check_gradient(binned)
     except ValueError as error:
         raise ValueError(f"the label {name!r} cannot be used: {error}") from None
     return binned
@@ -129,6 +132,43 @@ def start_of(
         bounds | {"label_params": limits},
         params | {"label_params": begin},
     )
+
+
+def begin_again(model: Any, stars: Stars, params: dict, bounds: dict, max_steps: int) -> dict:
+    """Parameters near the optimum of other labels of the stars of a fit, from maps of them.
+
+    `model` has labels of single stars; `params` are where its orbits begin.  Raises ``ValueError``
+    as `first_map` does.
+    """
+    label, edges = model.label, edges_of(stars)
+    plain = eqx.tree_at(lambda m: m.given, model, {}, is_leaf=lambda x: x is model.given)
+    orbits, values, centres = params, [], []
+    for k, mean in enumerate(label.means):
+        binned = first_map(stars, k, edges, checked=False)
+        vals = np.array(label.own(params["label_params"], k)["label_vals"], float)
+        known = np.isfinite(np.asarray(binned["label"]))
+        low, high = np.quantile(np.asarray(binned["label"])[known], [0.05, 0.95])
+        vals[0] = low if mean.sign > 0 else high
+        begin = params | {"label_params": {"label_vals": vals}}
+        limits = label.own(bounds["label_params"], k)["label_vals"]
+        own = plain.with_label(mean)
+        limits = bounds | {"label_params": {"label_vals": limits}}
+        problem = Problem.of(own, GaussianPixels.read(binned), begin, limits)
+        best = solve(problem, own.floats(begin), max_steps, throw=False).params
+        finite = all(np.all(np.isfinite(x)) for x in jax.tree.leaves(best))
+        best = best if finite else begin
+        orbits = orbits if k else best
+        values.append(best["label_params"]["label_vals"])
+        centres.append(_centres(stars, k, binned))
+    here = eqx.tree_at(lambda x: x.centres, label, jnp.asarray(centres))
+    new = here.start(values)
+    # A start lies inside the limits, which are those of the other labels.
+    held = jax.tree.map(
+        lambda x, limit: np.clip(x, np.asarray(limit[0]) + 1e-3, np.asarray(limit[1]) - 1e-3),
+        new,
+        bounds["label_params"],
+    )
+    return orbits | {"label_params": held}
 
 
 def _centres(stars: Stars, k: int, binned: dict) -> tuple[float, float, float, float]:
@@ -202,6 +242,25 @@ def radius_of_field(stars: Stars, frame: str, R0: Any, wanted: bool | None) -> f
             f"R0 is {R0:.4g} kpc, far from the stars, whose R are {low:.4g} to {high:.4g} kpc."
         )
     return R0
+
+
+def with_angles(model: Any, names: tuple, bounds: dict, start: dict) -> tuple[Any, dict, dict]:
+    """A model whose labels may change along the orbit, and bounds and a start with that.
+
+    The labels' ranges, and the last radius, are those of their means at the start.  Raises
+    ``ValueError`` for a model of another kind than the package's own.
+    """
+    if not hasattr(model, "with_extras"):
+        raise ValueError(
+            f"a {type(model).__name__} has no terms in the angle: its class needs `with_extras`."
+        )
+    end = model.label.places[-1]
+    radii, own = jnp.linspace(0.0, end, 64), jax.tree.map(jnp.asarray, start["label_params"])
+    values = jnp.atleast_2d(model.label.value(radii, own))
+    if isinstance(model.label, StarLabels):
+        values = model.label.values(radii, own)
+    ranges = dict(zip(names, np.ptp(np.asarray(values), axis=1).tolist(), strict=True))
+    return with_extra(model, AngleTerms.reaching(end, ranges), bounds, start)
 
 
 def check_number(stars: Stars, params: dict) -> None:
