@@ -1,9 +1,9 @@
 """Fits of maps: `fit_map` makes them, `load` reads them back, and `Fit` is what users hold."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from .data.pixels import (
     require_x64,
     without_gradient,
 )
+from .data.star_tables import stars_of
 from .data.stars import Stars
 from .inference.problem import Problem, solve
 from .likelihoods import GaussianPixels, Likelihood, likelihood_kind
@@ -31,6 +32,7 @@ from .models.base import OrbitModel
 from .models.extras import RadialChange, with_extra
 from .models.registry import model_kind
 from .models.stars import (
+    begin_again,
     check_number,
     edges_of,
     inside,
@@ -111,6 +113,17 @@ class Fit(Fitted):
             stars=None,
             approximate=True,
         )
+
+    @property
+    def begin(self) -> Callable[[dict, dict, int], dict] | None:
+        """Where a fit of other labels of its single stars begins; None for a fit of a map.
+
+        A function of the data's columns, parameters whose orbits it begins at, and the most steps,
+        that can be sent to another process.
+        """
+        if self.stars is None:
+            return None
+        return partial(_begin, self.model, self.stars, self.bounds)
 
     def report(self, folder: str | os.PathLike | None = None) -> str:
         """The table, how the fit went, and the verdict, as `oti fit` prints them.
@@ -244,7 +257,8 @@ def fit_stars(
 
     Example: ``oti.fit_stars(oti.Stars(z, v_z, {"mg_fe": mg_fe}, {"mg_fe": mg_fe_err}))``.
 
-    `stars` are `Stars`, what `catalog.load` returns or a table, `labels` the names of those to be
+    `stars` are `Stars`, what `catalog.load` returns, a table or its file (see `data.stars_of`),
+    `labels` the names of those to be
     used, by default all.  Beside the label's mean on each orbit the intrinsic scatter of the stars
     about it, as a function of the orbit, the share and spread of outliers and, of several labels,
     the correlation of their scatter are fitted (see `labels.StarLabels`).  `frame`, `model` and
@@ -271,7 +285,7 @@ def fit_stars(
     """
     require_x64()
     maker = model_kind(model)
-    given = Stars.of(stars, labels)
+    given = stars_of(stars, labels)
     frame = given.frame if frame is None else words_of_frame(frame)
     _check_options(options, model, maker, ("binned_data", "label"))
     if options.get("knots") is not None:
@@ -303,6 +317,10 @@ def fit_stars(
         likelihood=SingleStars,
         stars=used,
     )
+
+
+def _begin(model: Any, stars: Stars, bounds: dict, data: dict, params: dict, steps: int) -> dict:
+    return begin_again(model, stars.with_label(data["label"]), params, bounds, steps)
 
 
 def _check_options(options: dict, model: Any, maker: type[OrbitModel], taken: tuple) -> None:

@@ -35,16 +35,18 @@ def test_terms_are_waves_in_the_angle():
     orbits = model.foliation(start)
     terms = AngleTerms.reaching(0.3, {"a": 1.0, "b": 2.0})
     rng = np.random.default_rng(0)
-    own = {name: jnp.asarray(rng.normal(size=(2, 2, len(WAVES)))) for name in "ab"}
+    own = {name: jnp.asarray(rng.normal(size=(2, 2, len(WAVES[0])))) for name in "ab"}
     points = Points(*(jnp.asarray(rng.normal(0, s, 50)) for s in (0.3, 0.02)))
     radius, theta = orbits.radius(points), orbits.elliptical(points)[1]
     x = 1.5 * radius / (radius + 0.15)
-    waves = np.sin(np.pi * np.multiply.outer(np.array(WAVES), np.asarray(x)))
+    waves = [np.sin(np.pi * np.multiply.outer(np.array(k), np.asarray(x))) for k in WAVES]
     found = terms.terms(orbits, points, radius, own)
     for k, name in enumerate("ab"):
-        amplitude = np.asarray(own[name]) @ waves
-        turns = [[np.cos(m * theta), np.sin(m * theta)] for m in (1, 2)]
-        np.testing.assert_allclose(found[k], np.sum(amplitude * turns, axis=(0, 1)), atol=1e-10)
+        total = 0.0
+        for m, sines in enumerate(waves, 1):
+            cosine, sine = np.asarray(own[name][m - 1]) @ sines
+            total = total + cosine * np.cos(m * theta) + sine * np.sin(m * theta)
+        np.testing.assert_allclose(found[k], total, atol=1e-10)
     fast = terms.terms(orbits.prepared(), points, radius, own)
     np.testing.assert_allclose(fast, found, atol=1e-12)
     again = AngleTerms.from_settings(terms.settings())

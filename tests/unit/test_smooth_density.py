@@ -89,7 +89,7 @@ def test_the_prior_is_an_even_matern_process():
     expected += 0.5**2
     # A covariance of normals of variance 2.5 has an error of at most 2.5 sqrt(2 / n).
     np.testing.assert_allclose(np.cov(ln_rho, rowvar=False), expected, atol=5 * 2.5 * 0.01)
-    own = np.linalg.inv(prior.matrix[:, entries(prior, "density_params")][:15])
+    own = np.linalg.inv(prior.blocks[0].matrix[:, entries(prior, "density_params")][:15])
     np.testing.assert_allclose(own @ own.T, expected, atol=1e-3)
 
 
@@ -121,8 +121,8 @@ def test_normalisation_of_the_learned_smoothness():
     for options in ({"dof": 5.0}, {"dof": None}):
         prior = prior_of(model(**options))
         own = entries(prior, "density_params")
-        rows = np.any(prior.matrix[:, own] != 0, axis=1)
-        n, (_, ln_det) = own.size, np.linalg.slogdet(prior.matrix[np.ix_(rows, own)])
+        rows = np.any(prior.blocks[0].matrix[:, own] != 0, axis=1)
+        n, (_, ln_det) = own.size, np.linalg.slogdet(prior.blocks[0].matrix[np.ix_(rows, own)])
         if (dof := options["dof"]) is None:
             expected = 0.5 * n * np.log(2 * np.pi)
         else:

@@ -63,22 +63,39 @@ def test_what_is_missing_is_counted():
     assert len(one) == 36 and one.left_out["no mg_fe"] == 1
 
 
-def test_a_table_and_a_simulated_survey_are_stars():
+def test_a_table_its_file_and_a_simulated_survey_are_stars(tmp_path):
     pos, vel, labels, errs = some_stars()
     table = QTable({"z": pos, "v_z": vel, "mg_fe": labels["mg_fe"], "mg_fe_err": errs["mg_fe"]})
-    stars = oti.Stars.of(table, "mg_fe")
+    stars = oti.data.stars_of(table, "mg_fe")
     np.testing.assert_array_equal(stars.label_err[:, 0], errs["mg_fe"])
     with pytest.raises(ValueError, match="labels must name the columns"):
-        oti.Stars.of(table)
+        oti.data.stars_of(table)
     with pytest.raises(ValueError, match="no label 'mgfe'; did you mean 'mg_fe'"):
-        oti.Stars.of(table, ["mgfe"])
+        oti.data.stars_of(table, ["mgfe"])
+    path = oti.data.write_table(tmp_path / "stars.parquet", dict(table.columns))
+    on_file = oti.data.stars_of(path, "mg_fe")
+    np.testing.assert_array_equal(on_file.label, stars.label)
+    np.testing.assert_allclose(on_file.pos.value, stars.pos.value)
+    (tmp_path / "stars.csv").write_text(
+        "z_kpc,vz_kms,R_kpc,x,x_err\n0.1,10,8,0.2,0.01\n-0.2,-5,8.1,,\n0.3,1,8.2,0.3,0.02\n"
+    )
+    plain = oti.data.stars_of(str(tmp_path / "stars.csv"), "x")
+    assert len(plain) == 2 and plain.left_out == {"no label": 1}
+    np.testing.assert_allclose(plain.vel.to_value(KMS), [10, 1])
+    np.testing.assert_allclose(plain.points.R, [8, 8.2])
+    with pytest.raises(FileNotFoundError):
+        oti.data.stars_of(tmp_path / "none.fits", "x")
+    more = {"z_err": 0.1 * u.kpc + 0 * pos, "v_z_err": 2 * KMS + 0 * vel}
+    more["z_v_z_corr"] = np.full(40, 0.3)
+    errors = oti.data.stars_of(QTable(dict(table.columns) | more), "mg_fe").errors
+    np.testing.assert_allclose(errors[:, 2], 0.3 * np.sqrt(errors[:, 0] * errors[:, 1]))
     del table["v_z"]
-    with pytest.raises(ValueError, match="must have a column vel or v_z or vz, but has"):
-        oti.Stars.of(table, "mg_fe")
+    with pytest.raises(ValueError, match="must have a column vel or v_z or vz or"):
+        oti.data.stars_of(table, "mg_fe")
     survey = oti.mock.draw_stars(100, seed=1)
-    assert oti.Stars.of(survey).names == ("label",)
+    assert oti.data.stars_of(survey).names == ("label",)
     with pytest.raises(ValueError, match="stars must be Stars, what catalog.load returns"):
-        oti.Stars.of(3)
+        oti.data.stars_of(3)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +310,15 @@ def test_bad_options_of_a_fit_are_refused(fitted, change, text):
 def test_labels_that_say_nothing_are_refused():
     survey = oti.mock.draw_stars(2000, seed=5)
     noise = np.random.default_rng(0).normal(size=2000)
+    of_height = np.abs(survey.pos.value) + 0.1 * noise
     for label, text in (
         (np.full(2000, 0.1), "'x' is 0.1 in all 2000 stars: it says nothing"),
         (noise, "the label 'x' cannot be used"),
+        (of_height, "the label 'x' cannot be used: label must change with vel"),
     ):
-        with pytest.raises(ValueError, match=text):
-            oti.fit_stars(oti.Stars(survey.pos, survey.vel, {"x": label}))
+        for model in ("potential", "spline"):
+            with pytest.raises(ValueError, match=text):
+                oti.fit_stars(oti.Stars(survey.pos, survey.vel, {"x": label}), model=model)
     few = oti.Stars(survey.pos[:9], survey.vel[:9], {"x": survey.label[:9]})
     with pytest.raises(ValueError):
         oti.fit_stars(few)

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.stars import Stars
 from ..foliation.density import G
 from ..foliation.field import pull
 from ..inference.draws import LaplaceState, SampleState
@@ -25,7 +24,6 @@ from ..inference.problem import (
 )
 from ..likelihoods import Likelihood
 from ..models.base import OrbitModel
-from ..models.stars import begin_again
 from ..parallel import in_processes
 from ..parameters import Layout
 from ..results.fit import Fitted, chi2_per_pixel
@@ -54,7 +52,7 @@ class Campaign(NamedTuple):
     others: NDArray
     heights: NDArray
     settings: dict
-    stars: Stars | None
+    begin: Callable | None
 
     @classmethod
     def of(cls, fit: Fitted, simulations: int, settings: dict) -> "Campaign":
@@ -79,7 +77,7 @@ class Campaign(NamedTuple):
             others.draws,
             heights,
             settings,
-            fit.stars,
+            fit.begin,
         )
 
     def names(self) -> list[str]:
@@ -148,7 +146,7 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
     seed = int(rng.integers(2**31 - 1))
     picks = rng.choice(len(campaign.others), RETRIES, replace=False)
     starts = [campaign.start, *map(campaign.layout.unflatten, campaign.others[picks])]
-    for start in starts if campaign.stars is None else _from_maps(campaign, data, starts):
+    for start in starts if campaign.begin is None else _from_maps(campaign, data, starts):
         try:
             likelihood = campaign.likelihood.read(data)
             problem = Problem.of(campaign.model, likelihood, start, campaign.bounds)
@@ -170,14 +168,13 @@ def _posterior(campaign: Campaign, data: dict, rng: np.random.Generator):
 
 def _from_maps(campaign: Campaign, data: dict, starts: list[dict]) -> list[dict]:
     """Starts of single stars at the optima of maps of them, as a user's fit has; the best first."""
-    assert campaign.stars is not None
+    assert campaign.begin is not None
     model, bounds = campaign.model, campaign.bounds
-    stars = campaign.stars.with_label(data["label"])
     problem = Problem.of(model, campaign.likelihood.read(data), campaign.start, bounds)
     found = []
     for start in starts:
         try:
-            begin = begin_again(model, stars, start, bounds, MAX_STEPS)
+            begin = campaign.begin(data, start, MAX_STEPS)
         except ValueError:
             continue
         value = float(evaluate(minus_ln_posterior, problem.free(model.floats(begin)), problem))

@@ -12,6 +12,7 @@ _own, _, _names = lazy_loader.attach(
     submod_attrs={
         "binning": ["get_binned_counts", "get_binned_label"],
         "csvmap": ["read_map", "write_map"],
+        "star_tables": ["stars_of"],
         "streaming": ["bin_files"],
     },
 )

@@ -15,8 +15,6 @@ from .mixture import SPREADS, Mixture
 from .pixels import FARTHEST, LARGEST, LIGHT, VELOCITY
 
 MOST_LABELS = 20
-# The columns of a table that hold a star's place, in the order in which they are looked for.
-PLACES = {"pos": ("pos", "z"), "vel": ("vel", "v_z", "vz")}
 ANGULAR = u.kpc**2 / u.Myr
 
 
@@ -236,80 +234,6 @@ class Stars:
         new.frame, new.n_given = facts["frame"], facts["n_given"]
         new.left_out = facts["left_out"]
         return new
-
-    @classmethod
-    def of(cls, given: Any, labels: Any = None) -> "Stars":
-        """Stars of whatever holds them: these, a `catalog.Sample`, a simulated survey or a table.
-
-        `labels` names the labels: of a table the columns, whose errors are under the same name with
-        ``_err`` (or ``_ERR``); by default a sample's own.  Raises ``ValueError`` for anything else.
-        """
-        if isinstance(given, Stars):
-            return given if labels is None else given.only(labels)
-        if all(hasattr(given, k) for k in ("places", "label", "config")):
-            return cls._of_sample(given, labels)
-        if all(hasattr(given, k) for k in ("pos", "vel", "label", "label_err")):
-            name = "label" if labels is None else texts(_list(labels), "labels")[0]
-            return cls(given.pos, given.vel, {name: given.label}, {name: given.label_err})
-        if hasattr(given, "colnames") or isinstance(given, Mapping):
-            return cls._of_table(given, labels)
-        raise ValueError(
-            "stars must be Stars, what catalog.load returns, or a table with columns of places and "
-            f"labels, but {type(given).__name__} was given."
-        )
-
-    @classmethod
-    def _of_sample(cls, sample: Any, labels: Any) -> "Stars":
-        places, own = sample.places, sample.stars
-        name, error = sample.config.label
-        names = [name] if labels is None else texts(_list(labels), "labels")
-        values, errors = {}, {}
-        for k in names:
-            if k not in own.columns:
-                raise ValueError(f"the sample has no label {k!r}{nearest(k, own.columns)}")
-            unit = own.units.get(k)
-            values[k] = own.values(k) * (1 if unit is None else unit)
-            e = error if k == name else next((x for x in _errors_of(k) if x in own.columns), None)
-            if e is not None:
-                errors[k] = own.values(e) * (1 if unit is None else unit)
-        more = (places.R, places.L_z, sample.errors, sample.frame)
-        return cls(places.z, places.v_z, values, errors, *more)
-
-    @classmethod
-    def _of_table(cls, table: Any, labels: Any) -> "Stars":
-        names = list(getattr(table, "colnames", table))
-        if labels is None:
-            raise ValueError(
-                f"labels must name the columns of the labels (there are {', '.join(names)})."
-            )
-        found = {}
-        for k, columns in PLACES.items():
-            found[k] = next((c for c in columns if c in names), None)
-            if found[k] is None:
-                raise ValueError(
-                    f"the table must have a column {' or '.join(columns)}, but has "
-                    f"{', '.join(names)}."
-                )
-        values, errors = {}, {}
-        for k in texts(_list(labels), "labels"):
-            if k not in names:
-                raise ValueError(f"the table has no label {k!r}{nearest(k, names)}")
-            values[k] = table[k]
-            if (e := next((x for x in _errors_of(k) if x in names), None)) is not None:
-                errors[k] = table[e]
-        more = {k: table[k] for k in ("R", "Lz") if k in names}
-        frame = (getattr(table, "meta", None) or {}).get("frame", "not stated")
-        frame = str(frame) if not isinstance(frame, str) else frame
-        return cls(table[found["pos"]], table[found["vel"]], values, errors, frame=frame, **more)
-
-
-def _list(names: Any) -> Any:
-    return [names] if isinstance(names, str) else names
-
-
-def _errors_of(name: str) -> tuple[str, ...]:
-    """The columns in which a label's errors may be."""
-    return f"{name}_err", f"{name}_ERR", f"{name}_error"
 
 
 def _named(given: Any, name: str) -> dict:

@@ -114,12 +114,13 @@ class AngleTerms(Extra):
         \sum_{m = 1, 2} A_m(r) cos m theta + B_m(r) sin m theta,
 
     with theta the angle of the harmonic limit, tan theta = Omega0 (pos - pos0) / (vel - vel0), 0 at
-    pos0 moving up.  What winds up is a wave in r.  Terms that change slowly with r are what another
-    centre, or another field, does to the label: with them nothing could be told of either.  A_m and
-    B_m are therefore sums of waves sin(pi k x) with x = 1.5 r / (r + R / 2), 1 at the radius R, and
-    k from 3 to 10.  Their coefficients are the entry, by label, shape (2, 2, 8): m, then cosine and
-    sine.  All of a label follow one multivariate Student's t of 3 degrees of freedom about 0, whose
-    scale the data thereby choose: where the disc is in a steady state they shrink.
+    pos0 moving up.  What winds up is a wave in r: A_m and B_m are sums of sin(pi k x) with
+    x = 1.5 r / (r + R / 2), which is 1 at the radius R, and k from 1 to 14 for m = 1, from 4 to 17
+    for m = 2.  Terms of m = 2 that change slowly with r are what another field does to the label:
+    with them nothing could be told of it.  The coefficients are the entry, by label, shape
+    (2, 2, 14): m, then cosine and sine.  Those of a label and an m follow a multivariate Student's
+    t of 3 degrees of freedom about 0, whose scale the data thereby choose: where the disc is in a
+    steady state they shrink.
 
     Attributes
     ----------
@@ -142,24 +143,27 @@ class AngleTerms(Extra):
 
     def template(self) -> dict:
         """No terms."""
-        return {name: jnp.zeros((2, 2, len(WAVES))) for name in self.names}
+        return {name: jnp.zeros((2, 2, len(WAVES[0]))) for name in self.names}
 
     def limits(self) -> dict:
         """None."""
-        far = np.full((2, 2, len(WAVES)), np.inf)
+        far = np.full((2, 2, len(WAVES[0])), np.inf)
         return {name: (-far, far) for name in self.names}
 
     def prior_factors(self, own: dict) -> dict[str, Array]:
-        """The t distribution's residuals of each label."""
+        """The t distributions' residuals of each label and m."""
         return {
-            f"{self.name}.{name}": jnp.ravel(own[name]) / scale
+            f"{self.name}.{name}[{m}]": jnp.ravel(own[name][m]) / scale
             for name, scale in zip(self.names, self.scales, strict=True)
+            for m in range(2)
         }
 
     @property
     def dofs(self) -> dict[str, Array]:
         """Three of each label."""
-        return {f"{self.name}.{name}": jnp.asarray(3.0) for name in self.names}
+        return {
+            f"{self.name}.{name}[{m}]": jnp.asarray(3.0) for name in self.names for m in range(2)
+        }
 
     def terms(
         self, orbits: Any, points: Points, radius: Array, own: dict, once: bool = False
@@ -170,22 +174,21 @@ class AngleTerms(Extra):
         waves = self.waves(radius)
         out = []
         for name in self.names:
-            values, total = jnp.asarray(own[name]), 0.0
+            values, total = jnp.asarray(own[name]), jnp.zeros_like(radius)
             for m, pair in enumerate(turns):
                 for k, turn in enumerate(pair):
-                    total = total + turn * sum(
-                        c * w for c, w in zip(values[m, k], waves, strict=True)
-                    )
+                    own_waves = zip(values[m, k], WAVES[m], strict=True)
+                    total = total + turn * sum(c * waves[n] for c, n in own_waves)
             out.append(total)
         return jnp.stack(out)
 
     def waves(self, r: Array) -> list[Array]:
-        """sin(k y) of all k, y = pi x: sin((k + 1) y) = 2 cos y sin(k y) - sin((k - 1) y)."""
+        """sin(k y), y = pi x, from k = 0: sin((k + 1) y) = 2 cos y sin(k y) - sin((k - 1) y)."""
         y = 1.5 * np.pi * r / (r + 0.5 * self.reach)
-        twice, last = 2 * jnp.cos(y), [jnp.zeros_like(y), jnp.sin(y)]
-        while len(last) <= WAVES[-1]:
-            last.append(twice * last[-1] - last[-2])
-        return last[WAVES[0] :]
+        twice, out = 2 * jnp.cos(y), [jnp.zeros_like(y), jnp.sin(y)]
+        while len(out) <= max(map(max, WAVES)):
+            out.append(twice * out[-1] - out[-2])
+        return out
 
     def of_label(self, name: str) -> "AngleTerms":
         """The terms of one label alone."""
@@ -211,8 +214,9 @@ class AngleTerms(Extra):
         return cls(tuple(settings["names"]), reach, scales)
 
 
-# The k of the waves in r, and the scale of their prior in units of the label's range.
-WAVES, ANGLE_SCALE = range(3, 11), 0.03
+# The k of the waves in r of each m, as many of both, and the scale of their prior in units of the
+# label's range.
+WAVES, ANGLE_SCALE = (range(1, 15), range(4, 18)), 0.03
 EXTRAS = {kind.name: kind for kind in (RadialChange, AngleTerms)}
 
 

@@ -65,16 +65,10 @@ class UnknownScale(NamedTuple):
     ln_terms: np.ndarray
 
     @classmethod
-    def of(cls, model, params: dict) -> "UnknownScale":
-        """That of a model; w = 1 alone where its prior has none."""
-        factors, rows = model.linear_factors(params), []
-        dofs = [float(dof) for _, dof in factors if dof is not None]
-        for factor, dof in factors:
-            rows.append(np.full(factor.size, dof is not None))
-        every = np.concatenate([np.zeros(0, bool), *rows])
-        if not dofs:
+    def of(cls, dof: float | None, every: np.ndarray) -> "UnknownScale":
+        """That of the rows `every` of a t, shape (n,); w = 1 alone where there is none."""
+        if dof is None:
             return cls(every, np.ones(1), np.zeros(1))
-        (dof,) = dofs
         p = (dof + every.sum()) / 2
         ln_w = np.linspace(-LN_SCALES, LN_SCALES, N_SCALES)
         # dw = w dln(w), by the trapezoidal rule, whose ends do not count.
@@ -85,6 +79,72 @@ class UnknownScale(NamedTuple):
         """Rows of residuals (or of their slopes) at the precision w."""
         scale = np.where(self.rows, np.sqrt(w), 1.0)
         return matrix * (scale if matrix.ndim == 1 else scale[:, None])
+
+
+class Block(NamedTuple):
+    """Residuals matrix x + offset that share no parameter with those of other blocks.
+
+    They are normal, or some of them a multivariate t; `entries` are the parameters that they hold.
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+    scale: UnknownScale
+    entries: np.ndarray
+
+    @classmethod
+    def all_of(cls, model, params: dict, matrix: np.ndarray, offset: np.ndarray) -> list["Block"]:
+        """The blocks of a model's prior: one, and one more for each further t, which stands alone.
+
+        Raises ``ValueError`` for two t distributions of the same parameters.
+        """
+        factors = model.linear_factors(params)
+        number = np.repeat(np.arange(len(factors)), [factor.size for factor, _ in factors])
+        touched = [np.any(matrix[number == k] != 0, axis=0) for k in range(len(factors))]
+        tails = {k: float(dof) for k, (_, dof) in enumerate(factors) if dof is not None}
+        alone = [
+            k
+            for k in tails
+            if not any(np.any(touched[k] & touched[n]) for n in range(len(factors)) if n != k)
+        ]
+        joined = [k for k in tails if k not in alone]
+        if not joined:
+            joined, alone = alone[:1], alone[1:]
+        if len(joined) > 1:
+            raise ValueError("two Student's t of a prior must not be for the same parameters.")
+        out = []
+        groups = [[k for k in range(len(factors)) if k not in alone], *([k] for k in alone)]
+        for group, own in zip(groups, [joined, *([k] for k in alone)], strict=True):
+            rows = np.isin(number, group)
+            dof = tails[own[0]] if own else None
+            scale = UnknownScale.of(dof, np.isin(number[rows], own))
+            entries = np.flatnonzero(np.any(matrix[rows] != 0, axis=0))
+            out.append(cls(matrix[rows], offset[rows], scale, entries))
+        return out
+
+    def ln_scales(self) -> np.ndarray:
+        """ln of the integral over the parameters, at each unknown scale."""
+        out, a = [], self.matrix[:, self.entries]
+        for w, term in zip(self.scale.w, self.scale.ln_terms, strict=True):
+            rows, offset = self.scale.weighed(a, w), self.scale.weighed(self.offset, w)
+            _, ln_det = np.linalg.slogdet(rows.T @ rows)
+            least = offset - rows @ np.linalg.lstsq(rows, offset, rcond=None)[0]
+            out.append(term + 0.5 * (self.entries.size * LN_2PI - ln_det - least @ least))
+        return np.array(out)
+
+    def draw(self, x: np.ndarray, rng: np.random.Generator) -> None:
+        """Fill in its entries of the rows x, given the others."""
+        chances = np.exp(self.ln_scales() - logsumexp(self.ln_scales()))
+        picks = rng.choice(chances.size, len(x), p=chances / chances.sum())
+        noise = rng.standard_normal((len(x), self.entries.size))
+        rest = x @ self.matrix.T + self.offset
+        for pick in np.unique(picks):
+            mine, w = picks == pick, self.scale.w[pick]
+            a = self.scale.weighed(self.matrix[:, self.entries], w)
+            covariance = np.linalg.inv(a.T @ a)
+            mean = -self.scale.weighed(rest[mine].T, w).T @ a @ covariance
+            root = np.linalg.cholesky(covariance)
+            x[np.ix_(mine, self.entries)] = mean + noise[mine] @ root.T
 
 
 def marginals(model) -> dict[str, known.Distribution]:
@@ -121,16 +181,13 @@ def marginals(model) -> dict[str, known.Distribution]:
 class Prior(NamedTuple):
     """A prior that can be drawn from: a joint normal or t, distributions, and uniforms.
 
-    `normal`, `own` and `uniform` are the entries of the flat vector that each of them holds.
+    `own` and `uniform` are the entries of the flat vector that each of them holds.
     """
 
     model: Any
     layout: Layout
     bounds: Bounds
-    matrix: np.ndarray
-    offset: np.ndarray
-    scale: UnknownScale
-    normal: np.ndarray
+    blocks: list[Block]
     own: dict[str, np.ndarray]
     uniform: np.ndarray
 
@@ -163,8 +220,7 @@ class Prior(NamedTuple):
                     f"{layout.names()[i]} must have a prior or two bounds, but has neither: its "
                     "prior is improper."
                 )
-        scale = UnknownScale.of(model, params)
-        return cls(model, layout, bounds, matrix, offset, scale, normal, own, rest)
+        return cls(model, layout, bounds, Block.all_of(model, params, matrix, offset), own, rest)
 
     def draw(self, size: int, seed: int) -> np.ndarray:
         """Independent draws, shape (size, d), by rejection where the constraints ask for it."""
@@ -192,7 +248,7 @@ class Prior(NamedTuple):
         if found == 0:
             raise ValueError(f"the prior allows next to nothing: no draw of {tried} is possible.")
         share = found / tried
-        normal = logsumexp(self._ln_scales())
+        normal = sum(logsumexp(block.ln_scales()) for block in self.blocks)
         widths = (np.asarray(self.bounds.upper) - np.asarray(self.bounds.lower))[self.uniform]
         # A flat prior of the user's is drawn between its own limits, whatever the bounds.
         flat = []
@@ -216,33 +272,10 @@ class Prior(NamedTuple):
             values = given.expand(shape) if shape != given.batch_shape else given
             drawn = values.sample(jax.random.fold_in(key, number), (size,))
             x[:, index] = np.asarray(drawn).reshape(size, -1)
-        if self.normal.size:
-            self._draw_normal(x, rng)
+        for block in self.blocks:
+            if block.entries.size:
+                block.draw(x, rng)
         return x
-
-    def _ln_scales(self) -> np.ndarray:
-        """ln of the normal part's integral over its parameters, at each unknown scale."""
-        out, a = [], self.matrix[:, self.normal]
-        for w, term in zip(self.scale.w, self.scale.ln_terms, strict=True):
-            rows, offset = self.scale.weighed(a, w), self.scale.weighed(self.offset, w)
-            _, ln_det = np.linalg.slogdet(rows.T @ rows)
-            least = offset - rows @ np.linalg.lstsq(rows, offset, rcond=None)[0]
-            out.append(term + 0.5 * (self.normal.size * LN_2PI - ln_det - least @ least))
-        return np.array(out)
-
-    def _draw_normal(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill in the normal entries of the rows x, given the others."""
-        chances = np.exp(self._ln_scales() - logsumexp(self._ln_scales()))
-        picks = rng.choice(chances.size, len(x), p=chances / chances.sum())
-        noise = rng.standard_normal((len(x), self.normal.size))
-        rest = x @ self.matrix.T + self.offset
-        for pick in np.unique(picks):
-            mine, w = picks == pick, self.scale.w[pick]
-            a = self.scale.weighed(self.matrix[:, self.normal], w)
-            covariance = np.linalg.inv(a.T @ a)
-            mean = -self.scale.weighed(rest[mine].T, w).T @ a @ covariance
-            root = np.linalg.cholesky(covariance)
-            x[np.ix_(mine, self.normal)] = mean + noise[mine] @ root.T
 
     def _batch(self, rng: np.random.Generator) -> np.ndarray:
         """The proposals inside the bounds that the constraints accept."""

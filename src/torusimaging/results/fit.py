@@ -2,6 +2,7 @@
 
 import abc
 import html
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,11 @@ class Fitted(abc.ABC):
     def mapped(self) -> "Fitted":
         """The fit as one of a map, whose residuals can be checked; itself where it is of a map."""
         return self if self.stars is None else self.map_of(self.label_name)
+
+    @property
+    @abc.abstractmethod
+    def begin(self) -> Callable[[dict, dict, int], dict] | None:
+        """Where a fit of other labels of its single stars begins; None for a fit of a map."""
 
     @abc.abstractmethod
     def map_of(self, name: str) -> "Fitted":
