@@ -8,6 +8,7 @@ import pytest
 import torusimaging as oti
 from torusimaging.coordinates import Points
 from torusimaging.models.extras import WAVES, AngleTerms
+from torusimaging.report.tables import describe
 
 KMS = (1 * u.km / u.s).to_value(u.kpc / u.Myr)
 BINS = {"pos": np.linspace(-1.2, 1.2, 41) * u.kpc, "vel": np.linspace(-70, 70, 41) * u.km / u.s}
@@ -73,6 +74,7 @@ def test_a_phase_spiral_is_described(model, tmp_path):
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     np.testing.assert_allclose(back.chi2_per_pixel, fit.chi2_per_pixel)
     assert "along the orbit" in back.model.meaning("angle_params.label[0]")
+    assert "The label changes along the orbits (rms): label by 0.0" in describe(back)
     assert len(back.model.draw_prior(back.params, back.bounds, 10)) == 10
 
 

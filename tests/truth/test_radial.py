@@ -138,6 +138,7 @@ def test_the_change_with_radius_is_found(survey, model, tmp_path):
     sd = (table["a_z_p84"] - table["a_z_p16"]) / 2
     assert np.max(np.abs((table["a_z_median"] - true) / sd).to_value("")) < 3.5
     assert fit.summary()["unit"][list(fit.samples.names).index("inv_h")] == "1 / kpc"
+    assert "falls off with R as exp(-(R - 8.2 kpc) / h): 1/h = 0." in fit.report()
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     assert float(back.model.extras[0].R0) == R0 and "h" in back.model.meaning("inv_h")
     np.testing.assert_allclose(back.chi2_per_pixel, fit.chi2_per_pixel)

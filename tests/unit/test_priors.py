@@ -77,13 +77,13 @@ def test_draws_have_the_prior_s_moments(fits, kind):
         low, high = low[prior.uniform], high[prior.uniform]
         off = draws[:, prior.uniform].mean(axis=0) - 0.5 * (low + high)
         assert np.all(np.abs(off) < 4 * (high - low) / np.sqrt(12 * 4000))
-        a = prior.matrix[:, prior.normal]
+        a = prior.blocks[0].matrix[:, prior.blocks[0].entries]
         covariance = np.linalg.inv(a.T @ a)
         # The density's entries are a Student's t, of a larger covariance than its scale matrix.
         dof = float(fit.model.density.dof)
-        wider = np.array(["ln_rho" in prior.layout.names()[i] for i in prior.normal])
+        wider = np.array(["ln_rho" in prior.layout.names()[i] for i in prior.blocks[0].entries])
         covariance *= np.where(wider[:, None] & wider, dof / (dof - 2), 1.0)
-        found = np.cov(draws[:, prior.normal], rowvar=False)
+        found = np.cov(draws[:, prior.blocks[0].entries], rowvar=False)
         np.testing.assert_allclose(found, covariance, atol=0.1 * np.diag(covariance).max())
 
 

@@ -55,6 +55,10 @@ class Extra(eqx.Module):
         """What it adds to the labels at points, shape (labels,) + that of the points."""
         return 0.0
 
+    @abc.abstractmethod
+    def words(self, draws: Any) -> str:
+        """What was found, in a sentence; the entry of several draws along the first axis."""
+
     def of_label(self, name: str) -> "Extra":
         """What is left of it in a model of one label."""
         return self
@@ -94,6 +98,17 @@ class RadialChange(Extra):
     def around(self, orbits: Foliation, own: Array) -> RadialFoliation:
         """The orbits at all radii, from those at R0."""
         return RadialFoliation.around(orbits, self.R0, jnp.asarray(own))
+
+    def words(self, draws: Array) -> str:
+        """h, or 1/h where it may be zero."""
+        low, middle, high = np.percentile(draws, [16, 50, 84])
+        error = f" +- {(high - low) / 2:.2f}" if len(draws) > 1 else ""
+        text = f"1/h = {middle:.2f}{error} per kpc"
+        if low > 0:
+            text += f", h = {1 / middle:.2f} kpc"
+            if len(draws) > 1:
+                text += f" (68 % from {1 / high:.2f} to {1 / low:.2f})"
+        return f"The field falls off with R as exp(-(R - {float(self.R0):.4g} kpc) / h): {text}."
 
     def settings(self) -> dict:
         """R0 in kpc."""
@@ -198,6 +213,20 @@ class AngleTerms(Extra):
     def own_of_label(self, own: dict, name: str) -> dict:
         """Its coefficients."""
         return {name: own[name]}
+
+    def words(self, draws: dict) -> str:
+        """The rms of the terms over the orbits up to the reach, and over their angles."""
+        waves = np.asarray(self.waves(jnp.linspace(0.0, self.reach, 201)))
+        parts = []
+        for name in self.names:
+            own = np.asarray(draws[name])
+            rms = [
+                np.sqrt(0.5 * np.mean((own[:, m] @ waves[list(WAVES[m])]) ** 2, axis=-1).sum(-1))
+                for m in range(2)
+            ]
+            texts = (f"{np.median(x):.2g} for m = {m}" for m, x in enumerate(rms, 1))
+            parts.append(f"{name} by {' and '.join(texts)}")
+        return f"The label changes along the orbits (rms): {'; '.join(parts)}."
 
     def settings(self) -> dict:
         """Names, reach and scales."""

@@ -143,6 +143,7 @@ def describe(fit: Fitted) -> str:
         lines.insert(1, fit.state.verdict)
     if lost := (fit.settings or {}).get("pixels without R_g", 0):
         lines.append(f"{lost} pixels whose stars have no guiding radius were left out.")
+    lines += [extra.words(fit.stacked[extra.name]) for extra in fit.model.extras]
     height = float(fit.model.reach(fit.params))
     lines.append(f"The model's accelerations and densities reach |z| = {height:.2f} kpc.")
     lines += _unresolved(fit)

@@ -217,6 +217,11 @@ class Fitted(abc.ABC):
             return [self.params]
         return list(self.samples[:: max(1, -(-len(self.samples) // most))])
 
+    @property
+    def stacked(self) -> dict:
+        """The parameters of all draws along the first axis; without draws of the optimum."""
+        return self.samples.stacked if self.samples is not None else one_stacked(self.params)
+
     def summary(self) -> RoundedTable:
         """Mean, sd and percentiles of every parameter; after NUTS R-hat and effective sample sizes.
 
@@ -531,8 +536,7 @@ def derive(fit: Fitted) -> dict[str, np.ndarray]:
     Of the optimum alone before sampling.
     """
     require_x64(fit.model)
-    stacked = fit.samples.stacked if fit.samples is not None else one_stacked(fit.params)
-    return _derive(fit.model, stacked)
+    return _derive(fit.model, fit.stacked)
 
 
 def _derive(model: "OrbitModel", stacked: dict) -> dict[str, np.ndarray]:
