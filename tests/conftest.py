@@ -19,7 +19,8 @@ matplotlib.use("Agg")
 
 # Files that fit, sample or run other programs for long; all others are the quick tier.
 SLOW = """
-recovery/test_stars unit/test_stars
+recovery/test_stars recovery/test_selection recovery/test_angles unit/test_stars
+truth/test_radial truth/test_place_errors
 cli/test_calibrate cli/test_cli cli/test_interruption
 recovery/test_calibration recovery/test_potential_recovery recovery/test_recovery
 truth/test_compare truth/test_consistency truth/test_contracts truth/test_fourier

@@ -121,7 +121,7 @@ def test_two_labels_tell_more_than_each(pair):
     survey, stars = pair
     sds = []
     for labels in ("mg_fe", "fe_h", ["mg_fe", "fe_h"]):
-        fit = oti.fit_stars(stars, labels=labels).laplace(num_draws=2000)
+        fit = oti.fit_stars(stars, labels=labels).laplace(num_draws=1000)
         middle, sd = a_z(fit)
         assert np.abs((middle - truth(survey)) / sd).max() < 3.5
         sds.append(sd)

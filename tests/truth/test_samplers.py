@@ -14,7 +14,7 @@ SMALL = {
     "potential": {"label_knots": 3, "density_knots": 4},
     "spline": {"label_knots": 3, "e_knots": {2: 3}},
 }
-DRAWS = 12_000
+DRAWS = 4_800
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -45,17 +45,17 @@ def reference(fit):
 
 @pytest.mark.parametrize("way", ["NUTS", "importance sampling"])
 def test_agrees_with_numpyro(fit, reference, way):
-    """Means within 0.05 sd and sds within 5 %.
+    """Means within 0.08 sd and sds within 8 %.
 
-    With 8,000 effective draws on either side the errors are 0.016 sd and 1.1 %: the bounds are
+    With 3,200 effective draws on either side the errors are 0.025 sd and 1.8 %: the bounds are
     three of the one and four of the other away.
     """
     if way == "NUTS":
         drawn = fit.sample(num_steps=DRAWS // 4)
-        assert min(drawn.state.ess_bulk.values()) > 6000
+        assert min(drawn.state.ess_bulk.values()) > 2400
     else:
         drawn = fit.laplace(num_draws=2 * DRAWS)
-        assert drawn.state.reliable and drawn.state.ess > 6000
+        assert drawn.state.reliable and drawn.state.ess > 2400
     draws, sd = drawn.samples.draws, reference.std(axis=0)
-    np.testing.assert_array_less(np.abs(draws.mean(axis=0) - reference.mean(axis=0)) / sd, 0.05)
-    np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.05)
+    np.testing.assert_array_less(np.abs(draws.mean(axis=0) - reference.mean(axis=0)) / sd, 0.08)
+    np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.08)

@@ -51,13 +51,13 @@ def start(folder, out) -> subprocess.Popen:
 
 
 def test_killed_at_random_moments(tmp_path):
-    """Ten SIGKILLs at random moments, then the end: the draws of a run that was left alone."""
+    """Five SIGKILLs at random moments, then the end: the draws of a run that was left alone."""
     reference = start("none", tmp_path / "one.npz")
     reference.stdout.readline()
     assert reference.wait(300) == 0
     rng, folder = np.random.default_rng(), tmp_path / "run"
     blocks = []
-    for _ in range(10):
+    for _ in range(5):
         process = start(folder, tmp_path / "two.npz")
         process.stdout.readline()
         # Compilation takes most of the time: the moment is counted from the next block on.

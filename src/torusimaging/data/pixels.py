@@ -17,7 +17,7 @@ from ..units import internal, plain, with_unit
 VELOCITY = u.kpc / u.Myr
 MEANS = ("pos_mean", "vel_mean")
 # What maps in memory and on file hold, besides which verbs take no arguments as data.
-COLUMNS = ("pos", "vel", "label", "label_err", "counts", *MEANS)
+COLUMNS = ("pos", "vel", "label", "label_err", "counts", "selection", *MEANS)
 COLUMNS += ("pos_edges", "vel_edges", "s", "n_stars", "n_outside", "n_not_finite")
 COLUMNS += ("n_saturated", "name", "frame", "label_unit")
 # What the stars' gradient in the guiding radius adds to the labels, and its error.

@@ -252,9 +252,12 @@ class OrbitModel(eqx.Module):
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         return self._ln_likelihood(GaussianPixels.read(data | means), params)
 
-    def ln_poisson_likelihood(self, params: dict, pos, vel, counts) -> float:
-        """Normalised ln likelihood of pixel counts, whose ln rate is the model's label."""
-        data = {"pos": pos, "vel": vel, "counts": counts}
+    def ln_poisson_likelihood(self, params: dict, pos, vel, counts, selection=None) -> float:
+        """Normalised ln likelihood of pixel counts, whose ln rate is the model's label.
+
+        `selection` is the share of the stars that a survey holds in each pixel (all of them).
+        """
+        data = {"pos": pos, "vel": vel, "counts": counts, "selection": selection}
         return self._ln_likelihood(PoissonPixels.read(data), params)
 
     def _ln_likelihood(self, likelihood: Likelihood, params: dict) -> float:
@@ -267,9 +270,9 @@ class OrbitModel(eqx.Module):
         data = {"pos": pos, "vel": vel, "label": label, "label_err": label_err}
         return self._objective(GaussianPixels.read(data | means), params)
 
-    def objective_poisson(self, params: dict, pos, vel, counts) -> float:
-        """Minus the ln posterior of counts up to a constant."""
-        data = {"pos": pos, "vel": vel, "counts": counts}
+    def objective_poisson(self, params: dict, pos, vel, counts, selection=None) -> float:
+        """Minus the ln posterior of counts up to a constant; `selection` as for the likelihood."""
+        data = {"pos": pos, "vel": vel, "counts": counts, "selection": selection}
         return self._objective(PoissonPixels.read(data), params)
 
     def _objective(self, likelihood: Likelihood, params: dict) -> float:
