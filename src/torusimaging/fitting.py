@@ -305,7 +305,7 @@ def fit_stars(
     result = solve(problem, made.floats(start), max_steps, throw=True)
     return Fit(
         made,
-        star_map(made, result.params, used, edges=edges),
+        star_map(made, result.params, used, edges=edges, likelihood=problem.likelihood),
         bounds,
         start,
         result.params,

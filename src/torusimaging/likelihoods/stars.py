@@ -13,6 +13,7 @@ the data.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -27,7 +28,7 @@ from .base import Likelihood
 
 LN_2PI = float(np.log(2 * np.pi))
 BLOCK = 8192  # stars whose arrays stay in a core's cache
-PART = 1 << 19  # stars that are predicted at once
+PART = 1 << 17  # stars that are predicted at once
 SMALL = 1024  # numbers of stars below a block are rounded up to a multiple of it
 
 
@@ -157,9 +158,8 @@ class SingleStars(Likelihood):
             errors = np.stack([columns[k] for k in SPREADS], axis=1)
             at = nodes(*crowd.true_places(columns["pos"], columns["vel"], errors))
         found = Columns(*places, label, error, known, *at)
-        # One block of all stars.
-        blocks = jax.tree.map(lambda x: jnp.asarray(x)[None], found)
-        return cls(blocks, jnp.asarray(len(columns["label"])))
+        # One block of all stars, as views: `padded` makes arrays of JAX.
+        return cls(jax.tree.map(lambda x: x[None], found), jnp.asarray(len(columns["label"])))
 
     def padded(self) -> "SingleStars":
         """In blocks of one size, the last of which copies of the last star fill up."""
@@ -169,9 +169,10 @@ class SingleStars(Likelihood):
 
         def cut(x):
             x = np.moveaxis(np.asarray(x), 0, -2).reshape(*x.shape[1:-1], -1)
-            width = [(0, 0)] * (x.ndim - 1) + [(0, -n % size)]
-            x = np.pad(x, width, mode="edge").reshape(*x.shape[:-1], -1, size)
-            return jnp.asarray(np.moveaxis(x, -2, 0))
+            if -n % size:
+                width = [(0, 0)] * (x.ndim - 1) + [(0, -n % size)]
+                x = np.pad(x, width, mode="edge")
+            return jnp.asarray(np.moveaxis(x.reshape(*x.shape[:-1], -1, size), -2, 0))
 
         return SingleStars(jax.tree.map(cut, self.blocks), self.number)
 
@@ -323,24 +324,21 @@ def _total_bwd(slopes: Any, cotangent: Array, *_):
 
 def evaluate_stars(
     model: Any, likelihood: SingleStars, params: dict, k: int = 0
-) -> tuple[np.ndarray, ...]:
-    """Mean and scatter of label number `k` of each star, and its chance to be no outlier.
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Mean and scatter of label number `k` of stars, and their chance to be no outlier, in parts.
 
-    Of stars whose places have errors the scatter holds what these add to it.
+    Each part is (which stars, the three arrays).  The likelihood is a padded one.  Of stars whose
+    places have errors the scatter holds what these add to it.
     """
-    blocks = likelihood.padded().blocks
-    step = max(1, PART // blocks.pos.shape[1])
-    parts = []
-    for first in range(0, blocks.pos.shape[0], step):
-        some = jax.tree.map(lambda x, a=first: x[a : a + step], blocks)
-        parts.append(
-            [
-                np.asarray(x)
-                for x in _evaluate(model, SingleStars(some, likelihood.number), params, k)
-            ]
-        )
-    n = int(likelihood.number)
-    return tuple(np.concatenate(x)[:n] for x in zip(*parts, strict=True))
+    count, size = likelihood.blocks.pos.shape
+    step, n = min(count, max(1, PART // size)), int(likelihood.number)
+    for first in range(0, count, step):
+        # Beyond the last block it stands once more: all parts share a program.
+        picks = np.minimum(first + np.arange(step), count - 1)
+        some = SingleStars(jax.tree.map(lambda x, p=picks: x[p], likelihood.blocks), n)
+        here = slice(first * size, min((first + step) * size, n))
+        found = _evaluate(model, some, params, k)
+        yield here, [np.asarray(x)[: here.stop - here.start] for x in found]
 
 
 @eqx.filter_jit

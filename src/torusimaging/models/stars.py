@@ -273,7 +273,12 @@ def check_number(stars: Stars, params: dict) -> None:
 
 
 def star_map(
-    model: OrbitModel, params: dict, stars: Stars, k: int = 0, edges: dict | None = None
+    model: OrbitModel,
+    params: dict,
+    stars: Stars,
+    k: int = 0,
+    edges: dict | None = None,
+    likelihood: SingleStars | None = None,
 ) -> dict:
     """A map of label number `k` of the stars that is compared with the model star by star.
 
@@ -282,25 +287,28 @@ def star_map(
     over scatter^2 + error^2.  Pixels of fewer than five stars are left out.
     """
     params, edges = model.floats(params), edges_of(stars) if edges is None else edges
-    mean, scatter, chance = evaluate_stars(model, SingleStars.read(stars.columns()), params, k)
-    label, err = stars.label[:, k], stars.label_err[:, k]
-    good = np.isfinite(label)
-    weight = np.where(good, chance / (scatter**2 + np.where(good, err, 0.0) ** 2), 0.0)
-    off = np.where(good, label - mean, 0.0)
+    if likelihood is None:
+        likelihood = SingleStars.read(stars.columns()).padded()
     ends = [edges[name].to_value(unit) for name, unit in (("pos", u.kpc), ("vel", VELOCITY))]
-    rows = [
-        np.clip(np.searchsorted(e, x, side="right") - 1, 0, e.size - 2)
-        for e, x in zip(ends, stars.points[:2], strict=True)
-    ]
     shape = tuple(e.size - 1 for e in ends)
-    cell = np.ravel_multi_index(rows, shape)
-
-    def total(values):
-        return np.bincount(cell, values, np.prod(shape))
-
-    number, sums = total(good.astype(float)), total(weight)
-    filled = (number >= LEAST) & (sums > 0)
-    places = [total(weight * x)[filled] / sums[filled] for x in stars.points[:2]]
+    # Stars, weights, and weighted sums of pos, of vel and of residuals.
+    sums = np.zeros((5, np.prod(shape)))
+    for here, (mean, scatter, chance) in evaluate_stars(model, likelihood, params, k):
+        label, err = stars.label[here, k], stars.label_err[here, k]
+        places = [x[here] for x in stars.points[:2]]
+        good = np.isfinite(label)
+        weight = np.where(good, chance / (scatter**2 + np.where(good, err, 0.0) ** 2), 0.0)
+        rows = [
+            np.clip(np.searchsorted(e, x, side="right") - 1, 0, e.size - 2)
+            for e, x in zip(ends, places, strict=True)
+        ]
+        cell = np.ravel_multi_index(rows, shape)
+        off = np.where(good, label - mean, 0.0)
+        values = (good.astype(float), weight, *(weight * x for x in (*places, off)))
+        sums += [np.bincount(cell, x, sums.shape[1]) for x in values]
+    filled = (sums[0] >= LEAST) & (sums[1] > 0)
+    total = sums[1, filled]
+    *places, off = sums[2:, filled] / total
     centres = np.meshgrid(*((e[1:] + e[:-1]) / 2 for e in ends), indexing="ij")
     pos, vel = (c.ravel()[filled] for c in centres)
     plain = model.with_label(model.label.means[k])
@@ -309,8 +317,8 @@ def star_map(
     return {
         "pos": pos * u.kpc,
         "vel": vel * VELOCITY,
-        "label": np.asarray(at) + total(weight * off)[filled] / sums[filled],
-        "label_err": sums[filled] ** -0.5,
+        "label": np.asarray(at) + off,
+        "label_err": total**-0.5,
         "pos_mean": places[0] * u.kpc,
         "vel_mean": places[1] * VELOCITY,
     }
