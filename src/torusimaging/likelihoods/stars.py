@@ -335,7 +335,7 @@ def evaluate_stars(
     for first in range(0, count, step):
         # Beyond the last block it stands once more: all parts share a program.
         picks = np.minimum(first + np.arange(step), count - 1)
-        some = SingleStars(jax.tree.map(lambda x, p=picks: x[p], likelihood.blocks), n)
+        some = SingleStars(jax.tree.map(lambda x, p=picks: x[p], likelihood.blocks), jnp.asarray(n))
         here = slice(first * size, min((first + step) * size, n))
         found = _evaluate(model, some, params, k)
         yield here, [np.asarray(x)[: here.stop - here.start] for x in found]
