@@ -128,20 +128,28 @@ def test_exact_places_are_the_limit_of_small_errors(survey):
     assert np.std(label) == pytest.approx(np.std(fit.stars.label), rel=0.05)
 
 
-def test_distance_errors_of_a_fifth(survey, tmp_path):
+def test_distance_errors_of_a_tenth(survey, tmp_path):
     """a_z within 3.5 sd of the truth, an honest chi^2, and a file that holds the errors."""
-    fit = oti.fit_stars(seen_at(survey, 0.2)).laplace(num_draws=1000)
+    fit = oti.fit_stars(seen_at(survey, 0.1)).laplace(num_draws=1000)
     z = np.array([0.1, 0.3, 0.6, 1.0]) * u.kpc
     table = oti.profiles(fit, z)
     true = [survey.potential.acceleration(x) for x in z.value] * u.kpc / u.Myr**2
     sd = (table["a_z_p84"] - table["a_z_p16"]) / 2
     assert np.max(np.abs((table["a_z_median"] - true) / sd).to_value("")) < 3.5
     assert 0.8 < fit.mapped.chi2_per_pixel < 1.25
+    assert not any("of the height itself" in problem for problem in fit.problems)
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     np.testing.assert_array_equal(back.stars.errors, fit.stars.errors)
     np.testing.assert_allclose(back.stars.crowd.means, fit.stars.crowd.means)
-    again = back.laplace(num_draws=1000)
-    np.testing.assert_allclose(again.samples.draws, fit.samples.draws, rtol=1e-6, atol=1e-9)
+    one, two = (f.problem.likelihood.cost_of(f.model, fit.params) for f in (fit, back))
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
+def test_larger_distance_errors_are_named(survey):
+    """A covariance of one size is not what an error of a fifth of the distance is."""
+    few = seen_at(survey, 0.2).where(np.arange(len(survey)) < 3000, "not drawn")
+    fit = oti.fit_stars(few, density_knots=6, label_knots=4)
+    assert any("Errors of pos are 20 % of the height itself" in text for text in fit.problems)
 
 
 def test_bad_covariances_are_refused(survey):

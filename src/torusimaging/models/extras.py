@@ -132,10 +132,10 @@ class AngleTerms(Extra):
     pos0 moving up.  What winds up is a wave in r: A_m and B_m are sums of sin(pi k x) with
     x = 1.5 r / (r + R / 2), which is 1 at the radius R, and k from 1 to 14 for m = 1, from 4 to 17
     for m = 2.  Terms of m = 2 that change slowly with r are what another field does to the label:
-    with them nothing could be told of it.  The coefficients are the entry, by label, shape
-    (2, 2, 14): m, then cosine and sine.  Those of a label and an m follow a multivariate Student's
-    t of 3 degrees of freedom about 0, whose scale the data thereby choose: where the disc is in a
-    steady state they shrink.
+    with them nothing could be told of it.  The coefficients are the entry, by label and then as
+    ``m1`` and ``m2``, shape (28,): those of the cosine, and those of the sine.  Each 28 follow a
+    multivariate Student's t of 3 degrees of freedom about 0, whose scale the data thereby choose:
+    where the disc is in a steady state they shrink.
 
     Attributes
     ----------
@@ -158,42 +158,42 @@ class AngleTerms(Extra):
 
     def template(self) -> dict:
         """No terms."""
-        return {name: jnp.zeros((2, 2, len(WAVES[0]))) for name in self.names}
+        return {name: {m: jnp.zeros(2 * len(k)) for m, k in WAVES.items()} for name in self.names}
 
     def limits(self) -> dict:
         """None."""
-        far = np.full((2, 2, len(WAVES[0])), np.inf)
-        return {name: (-far, far) for name in self.names}
+        far = {m: np.full(2 * len(k), np.inf) for m, k in WAVES.items()}
+        return {name: {m: (-x, x) for m, x in far.items()} for name in self.names}
 
     def prior_factors(self, own: dict) -> dict[str, Array]:
         """The t distributions' residuals of each label and m."""
         return {
-            f"{self.name}.{name}[{m}]": jnp.ravel(own[name][m]) / scale
+            f"{self.name}.{name}.{m}": own[name][m] / scale
             for name, scale in zip(self.names, self.scales, strict=True)
-            for m in range(2)
+            for m in WAVES
         }
 
     @property
     def dofs(self) -> dict[str, Array]:
-        """Three of each label."""
-        return {
-            f"{self.name}.{name}[{m}]": jnp.asarray(3.0) for name in self.names for m in range(2)
-        }
+        """Three of each label and m."""
+        places = (f"{name}.{m}" for name in self.names for m in WAVES)
+        return {f"{self.name}.{place}": jnp.asarray(3.0) for place in places}
 
     def terms(
         self, orbits: Any, points: Points, radius: Array, own: dict, once: bool = False
     ) -> Array:
         """The terms of each label."""
         cos, sin = orbits.phase(points)
-        turns = (cos, sin), (cos**2 - sin**2, 2 * cos * sin)
+        turns = {"m1": (cos, sin), "m2": (cos**2 - sin**2, 2 * cos * sin)}
         waves = self.waves(radius)
         out = []
         for name in self.names:
-            values, total = jnp.asarray(own[name]), jnp.zeros_like(radius)
-            for m, pair in enumerate(turns):
-                for k, turn in enumerate(pair):
-                    own_waves = zip(values[m, k], WAVES[m], strict=True)
-                    total = total + turn * sum(c * waves[n] for c, n in own_waves)
+            total = jnp.zeros_like(radius)
+            for m, pair in turns.items():
+                both = jnp.split(jnp.asarray(own[name][m]), 2)
+                for turn, values in zip(pair, both, strict=True):
+                    pairs = zip(values, WAVES[m], strict=True)
+                    total = total + turn * sum(c * waves[n] for c, n in pairs)
             out.append(total)
         return jnp.stack(out)
 
@@ -201,7 +201,7 @@ class AngleTerms(Extra):
         """sin(k y), y = pi x, from k = 0: sin((k + 1) y) = 2 cos y sin(k y) - sin((k - 1) y)."""
         y = 1.5 * np.pi * r / (r + 0.5 * self.reach)
         twice, out = 2 * jnp.cos(y), [jnp.zeros_like(y), jnp.sin(y)]
-        while len(out) <= max(map(max, WAVES)):
+        while len(out) <= max(map(max, WAVES.values())):
             out.append(twice * out[-1] - out[-2])
         return out
 
@@ -219,12 +219,12 @@ class AngleTerms(Extra):
         waves = np.asarray(self.waves(jnp.linspace(0.0, self.reach, 201)))
         parts = []
         for name in self.names:
-            own = np.asarray(draws[name])
-            rms = [
-                np.sqrt(0.5 * np.mean((own[:, m] @ waves[list(WAVES[m])]) ** 2, axis=-1).sum(-1))
-                for m in range(2)
-            ]
-            texts = (f"{np.median(x):.2g} for m = {m}" for m, x in enumerate(rms, 1))
+            texts = []
+            for m, k in WAVES.items():
+                both = np.stack(np.split(np.asarray(draws[name][m]), 2, axis=-1))
+                squared = 0.5 * np.sum((both @ waves[list(k)]) ** 2, axis=0)
+                rms = np.median(np.sqrt(np.mean(squared, axis=-1)))
+                texts.append(f"{rms:.2g} for m = {m[1:]}")
             parts.append(f"{name} by {' and '.join(texts)}")
         return f"The label changes along the orbits (rms): {'; '.join(parts)}."
 
@@ -243,9 +243,8 @@ class AngleTerms(Extra):
         return cls(tuple(settings["names"]), reach, scales)
 
 
-# The k of the waves in r of each m, as many of both, and the scale of their prior in units of the
-# label's range.
-WAVES, ANGLE_SCALE = (range(1, 15), range(4, 18)), 0.03
+# The k of the waves in r of each m, and the scale of their prior in units of the label's range.
+WAVES, ANGLE_SCALE = {"m1": range(1, 15), "m2": range(4, 18)}, 0.03
 EXTRAS = {kind.name: kind for kind in (RadialChange, AngleTerms)}
 
 
