@@ -33,6 +33,8 @@ from .models.extras import RadialChange, with_extra
 from .models.registry import model_kind
 from .models.stars import (
     begin_again,
+    check_crowd,
+    check_filled,
     check_number,
     edges_of,
     inside,
@@ -293,6 +295,7 @@ def fit_stars(
     max_steps = whole_number(max_steps, "max_steps", 1, MOST_STEPS)
     truth(angles, "angles")
     radius = radius_of_field(given, frame, R0, radial)
+    check_crowd(given)
     edges = edges_of(given)
     used = given.where(inside(given, edges), "beyond the edges of the map").crowded()
     made, bounds, start = start_of(maker, used, edges, options, max_steps)
@@ -303,9 +306,11 @@ def fit_stars(
     check_number(used, start)
     problem = Problem.of(made, SingleStars.read(used.columns()), start, bounds)
     result = solve(problem, made.floats(start), max_steps, throw=True)
+    binned = star_map(made, result.params, used, edges=edges, likelihood=problem.likelihood)
+    check_filled(binned, used)
     return Fit(
         made,
-        star_map(made, result.params, used, edges=edges, likelihood=problem.likelihood),
+        binned,
         bounds,
         start,
         result.params,

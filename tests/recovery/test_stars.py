@@ -116,6 +116,16 @@ def pair():
     return survey, oti.Stars(survey.pos, survey.vel, both, dict(zip(both, errs, strict=True)))
 
 
+def test_labels_with_a_slash_are_kept(stars, tmp_path):
+    few = stars.where(np.arange(len(stars)) < 2000, "not drawn")
+    two = {"[Fe/H]": few.label[:, 0], "b": few.label[:, 0] + 0.05 * np.sin(np.arange(2000.0))}
+    fit = oti.fit_stars(oti.Stars(few.pos, few.vel, two), density_knots=6, label_knots=4)
+    fit = fit.laplace(num_draws=20)
+    back = oti.load(fit.save(tmp_path / "fit.nc"))
+    np.testing.assert_array_equal(back.samples.draws, fit.samples.draws)
+    assert back.stars.names == ("[Fe/H]", "b")
+
+
 def test_two_labels_tell_more_than_each(pair):
     """The field is tighter than the two alone would make it: correlated noise is the same twice."""
     survey, stars = pair

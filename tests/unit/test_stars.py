@@ -89,6 +89,11 @@ def test_a_table_its_file_and_a_simulated_survey_are_stars(tmp_path):
     more["z_v_z_corr"] = np.full(40, 0.3)
     errors = oti.data.stars_of(QTable(dict(table.columns) | more), "mg_fe").errors
     np.testing.assert_allclose(errors[:, 2], 0.3 * np.sqrt(errors[:, 0] * errors[:, 1]))
+    del more["z_v_z_corr"]
+    with pytest.raises(
+        ValueError, match="has z_err and v_z_err, errors of places, but no z_v_z_co"
+    ):
+        oti.data.stars_of(QTable(dict(table.columns) | more), "mg_fe")
     del table["v_z"]
     with pytest.raises(ValueError, match="must have a column vel or v_z or vz or"):
         oti.data.stars_of(table, "mg_fe")
@@ -116,6 +121,12 @@ def test_a_table_its_file_and_a_simulated_survey_are_stars(tmp_path):
         ({"R": np.full(40, 8.0) * KMS}, UnitError, "R must have a unit like kpc"),
         ({"frame": 3}, ValueError, "frame must be a Frame"),
         ({"pos": np.full(40, 1e9) * u.kpc}, ValueError, "pos of the stars reaches 1e"),
+        ({"Lz": np.full(40, 1900) * u.pc * KMS}, ValueError, "guiding radii from 0.0083 to 0.0083"),
+        (
+            {"labels": {"x": np.zeros(40), "correlation": np.ones(40)}, "label_errs": None},
+            ValueError,
+            "must not be named 'correlation'",
+        ),
     ],
 )
 def test_bad_stars_are_refused(change, error, text):
@@ -319,6 +330,7 @@ def test_labels_that_say_nothing_are_refused():
         for model in ("potential", "spline"):
             with pytest.raises(ValueError, match=text):
                 oti.fit_stars(oti.Stars(survey.pos, survey.vel, {"x": label}), model=model)
-    few = oti.Stars(survey.pos[:9], survey.vel[:9], {"x": survey.label[:9]})
-    with pytest.raises(ValueError):
-        oti.fit_stars(few)
+    for n in (1, 9):
+        few = oti.Stars(survey.pos[:n], survey.vel[:n], {"x": survey.label[:n]})
+        with pytest.raises(ValueError, match=f"needs at least 50 stars, but {n} were given"):
+            oti.fit_stars(few)

@@ -433,7 +433,7 @@ def _other_labels(case: _Case) -> Iterator[Finding]:
 def _place_errors(case: _Case) -> Iterator[Finding]:
     """Errors of heights that are a share of these, which is what errors of distances are."""
     stars = case.fit.stars
-    if stars is None or stars.errors is None:
+    if stars is None or stars.errors is None or stars.distance_err is not None:
         return
     height = np.abs(stars.points.pos - float(case.fit.params["pos0"]))
     far = height > np.median(height)
@@ -444,7 +444,7 @@ def _place_errors(case: _Case) -> Iterator[Finding]:
             f"Errors of pos are {percent(share)} of the height itself. A covariance stands for "
             "normal errors of one size; those of distances grow with the distance, and then stars "
             "are put too near the plane: with 20 % a_z comes out 7 to 16 % too large.",
-            "take stars with better distances.",
+            "give the distances' own relative errors, `Stars(..., distance_err=...)`.",
         )
 
 

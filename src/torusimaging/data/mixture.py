@@ -31,6 +31,10 @@ FLOOR = 1e-4  # of the stars' variance: no normal is narrower
 # Gauss-Hermite nodes along an axis of a star's error ellipse, for a weight of exp(-x^2 / 2).
 NODES = 3
 _AT, _WEIGHT = np.polynomial.hermite_e.hermegauss(NODES)
+# Nodes of an error of the distance, of which those that make it four times as large do not count.
+_FAR, _FAR_WEIGHT = np.polynomial.hermite_e.hermegauss(15)
+_LN_FAR = np.log(_FAR_WEIGHT / _FAR_WEIGHT.sum())
+NEAREST = 0.25
 WEIGHTS = np.outer(_WEIGHT, _WEIGHT).ravel() / _WEIGHT.sum() ** 2
 
 
@@ -45,19 +49,32 @@ class Mixture(NamedTuple):
     spreads: NDArray
 
     @classmethod
-    def fitted(cls, pos: NDArray, vel: NDArray, errors: NDArray, seed: int = 0) -> "Mixture":
+    def fitted(
+        cls,
+        pos: NDArray,
+        vel: NDArray,
+        errors: NDArray,
+        distance_err: NDArray | None = None,
+        seed: int = 0,
+    ) -> "Mixture":
         """The mixture of stars at (pos, vel) with errors, shape (n, 3), as `spreads`.
 
         The number of normals is that of the smallest Bayesian information criterion.
         """
         rng = np.random.default_rng(seed)
-        n = pos.size
-        picks = rng.permutation(n)[:MOST_STARS] if n > MOST_STARS else np.arange(n)
-        x = np.stack([pos, vel])[:, picks]
-        middle, scale = np.median(x, axis=1), x.std(axis=1)
-        x = (x - middle[:, None]) / scale[:, None]
+        n, most = pos.size, MOST_STARS if distance_err is None else MOST_STARS // 4
+        picks = rng.permutation(n)[:most] if n > most else np.arange(n)
+        seen, own = np.stack([pos, vel])[:, picks], errors[picks].T
+        places, ln_weights, rest = seen[:, None], np.zeros((1, picks.size)), own
+        if distance_err is not None:
+            shares = distance_err[picks]
+            parts = DistanceErrors.of(seen, errors[picks], shares)
+            (places, ln_weights), rest = parts.at_nodes(seen, shares), parts.rest
+        middle, scale = np.median(seen, axis=1), seen.std(axis=1)
+        places = (places - middle[:, None, None]) / scale[:, None, None]
+        x = (seen - middle[:, None]) / scale[:, None]
         unit = np.array([scale[0] ** 2, scale[1] ** 2, scale[0] * scale[1]])
-        own = jnp.asarray(errors[picks].T / unit[:, None])
+        data = tuple(map(jnp.asarray, (places, ln_weights, rest / unit[:, None])))
         best = None
         for k in NUMBERS:
             if 6 * k >= x.shape[1]:
@@ -68,7 +85,7 @@ class Mixture(NamedTuple):
                 jnp.asarray(0.3 * x[:, rng.choice(x.shape[1], k, replace=False)].T),
                 jnp.outer(jnp.geomspace(0.05, 2.0, k), jnp.array([1.0, 1.0, 0.0])),
             )
-            found, ln = _fit(jnp.asarray(x), own, first)
+            found, ln = _fit(data, first)
             criterion = -2 * float(ln) + (6 * k - 1) * np.log(x.shape[1])
             if np.isfinite(criterion) and (best is None or criterion < best[0]):
                 best = criterion, found
@@ -89,11 +106,71 @@ class Mixture(NamedTuple):
         """The mixture of `table`."""
         return cls(table[:, 0], table[:, 1:3], table[:, 3:])
 
-    def true_places(self, pos: NDArray, vel: NDArray, errors: NDArray) -> tuple[NDArray, NDArray]:
-        """Means, shape (2, n), and spreads, shape (3, n), of the stars' true places."""
-        own = tuple(map(jnp.asarray, self))
-        mean, spread = _posterior(own, jnp.asarray(np.stack([pos, vel])), jnp.asarray(errors.T))
-        return np.asarray(mean), np.asarray(spread)
+    def true_places(
+        self, pos: NDArray, vel: NDArray, errors: NDArray, distance_err: NDArray | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Means, shape (2, n), and spreads, shape (3, n), of the stars' true places.
+
+        With `distance_err`, shape (n,), the distances' relative errors (see `DistanceErrors`).
+        """
+        own, seen = tuple(map(jnp.asarray, self)), np.stack([pos, vel])
+        if distance_err is None:
+            _, mean, spread = _posterior(own, jnp.asarray(seen), jnp.asarray(errors.T))
+            return np.asarray(mean), np.asarray(spread)
+        parts = DistanceErrors.of(seen, errors, distance_err)
+        places, ln_weights = parts.at_nodes(seen, distance_err)
+        ln, means, spreads = [], [], []
+        for k, ln_weight in enumerate(ln_weights):
+            found = _posterior(own, jnp.asarray(places[:, k]), jnp.asarray(parts.rest))
+            evidence, mean, spread = map(np.asarray, found)
+            ln.append(ln_weight + evidence)
+            means.append(mean)
+            spreads.append(spread)
+        weight = np.exp(np.array(ln) - np.max(ln, axis=0))
+        weight /= weight.sum(axis=0)
+        mean = np.einsum("qn,qin->in", weight, means)
+        off = np.array(means) - mean
+        own_spread = np.einsum("qn,qin->in", weight, spreads)
+        pairs = (off[:, 0] ** 2, off[:, 1] ** 2, off[:, 0] * off[:, 1])
+        return mean, own_spread + np.array([np.sum(weight * x, axis=0) for x in pairs])
+
+
+class DistanceErrors(NamedTuple):
+    """Errors of distances D that are seen as D (1 + f t), t of a standard normal, and others.
+
+    A star's pos, and the part of vel that is a proper motion times the distance, grow with it; that
+    part is the covariance of pos and vel over the variance of pos, times pos.
+
+    Attributes
+    ----------
+    grows : of (pos, vel) what grows with the distance, shape (2, n)
+    rest : the covariance that is left, shape (3, n)
+    """
+
+    grows: NDArray
+    rest: NDArray
+
+    @classmethod
+    def of(cls, seen: NDArray, errors: NDArray, distance_err: NDArray) -> "DistanceErrors":
+        """The parts of errors, shape (n, 3), of stars seen at (pos, vel)."""
+        one, two, both = errors.T
+        part = np.where(one > 0, both / np.where(one > 0, one, 1.0), 0.0) * seen[0]
+        grows = np.stack([seen[0], part])
+        rest = np.maximum(np.stack([one, two]) - (distance_err * grows) ** 2, 0.0)
+        return cls(grows, np.concatenate([rest, np.zeros((1, part.size))]))
+
+    def at_nodes(self, seen: NDArray, distance_err: NDArray) -> tuple[NDArray, NDArray]:
+        """True places at the nodes of t, shape (2, nodes, n), and ln of their weights without a
+        density, shape (nodes, n).
+
+        D is D_seen / (1 + f t): the likelihood is normal in t with an sd of f D, and dD goes as
+        (1 + f t)^-2, so that the weight is that of t over 1 + f t.
+        """
+        factor = 1 + np.multiply.outer(_FAR, distance_err)
+        known = factor > NEAREST
+        factor = np.where(known, factor, 1.0)
+        ln = np.where(known, _LN_FAR[:, None] - np.log(factor), -np.inf)
+        return seen[:, None] + self.grows[:, None] * (1 / factor - 1), ln
 
 
 def nodes(mean: NDArray, spread: NDArray) -> NDArray:
@@ -123,17 +200,28 @@ def _terms(mixture: tuple, x: Array, errors: Array) -> tuple[Array, tuple, tuple
 
 
 @jax.jit
-def _fit(x: Array, errors: Array, first: tuple) -> tuple[tuple, Array]:
-    """The mixture after `STEPS` steps from the first, and its ln likelihood."""
+def _fit(data: tuple, first: tuple) -> tuple[tuple, Array]:
+    """The mixture after `STEPS` steps from the first, and its ln likelihood.
+
+    `data` are places, shape (2, q, n), ln of their weights, (q, n), and errors, (3, n): a star is
+    at one of q places.
+    """
+    places, ln_weights, errors = data
+    q, n = ln_weights.shape
+    x, every = places.reshape(2, -1), jnp.tile(errors, q)
+
+    def terms(mixture):
+        ln, b, own = _terms(mixture, x, every)
+        return (ln.reshape(-1, q, n) + ln_weights).reshape(-1, n), b, own
 
     def step(mixture, _):
-        ln, (b0, b1), (c0, c1, c2) = _terms(mixture, x, errors)
-        q = jax.nn.softmax(ln, axis=0)
-        number = jnp.maximum(q.sum(axis=1), 1e-10)
-        m0, m1 = jnp.sum(q * b0, axis=1) / number, jnp.sum(q * b1, axis=1) / number
+        ln, (b0, b1), (c0, c1, c2) = terms(mixture)
+        shares = jax.nn.softmax(ln, axis=0).reshape(-1, q * n)
+        number = jnp.maximum(shares.sum(axis=1), 1e-10)
+        m0, m1 = (jnp.sum(shares * b, axis=1) / number for b in (b0, b1))
         e0, e1 = b0 - m0[:, None], b1 - m1[:, None]
         spreads = [
-            jnp.sum(q * (one + c), axis=1) / number
+            jnp.sum(shares * (one + c), axis=1) / number
             for one, c in ((e0**2, c0), (e1**2, c1), (e0 * e1, c2))
         ]
         spreads = [spreads[0] + FLOOR, spreads[1] + FLOOR, spreads[2]]
@@ -141,13 +229,12 @@ def _fit(x: Array, errors: Array, first: tuple) -> tuple[tuple, Array]:
         return (number / number.sum(), means, spreads), None
 
     mixture = jax.lax.scan(step, first, length=STEPS)[0]
-    ln = _terms(mixture, x, errors)[0]
-    return mixture, jnp.sum(jax.nn.logsumexp(ln, axis=0))
+    return mixture, jnp.sum(jax.nn.logsumexp(terms(mixture)[0], axis=0))
 
 
 @jax.jit
-def _posterior(mixture: tuple, x: Array, errors: Array) -> tuple[Array, Array]:
-    """Mean and spread of the true places of stars seen at x."""
+def _posterior(mixture: tuple, x: Array, errors: Array) -> tuple[Array, Array, Array]:
+    """ln density of stars seen at x, and mean and spread of their true places."""
     ln, (b0, b1), (c0, c1, c2) = _terms(mixture, x, errors)
     q = jax.nn.softmax(ln, axis=0)
     m0, m1 = jnp.sum(q * b0, axis=0), jnp.sum(q * b1, axis=0)
@@ -155,4 +242,4 @@ def _posterior(mixture: tuple, x: Array, errors: Array) -> tuple[Array, Array]:
     spread = [
         jnp.sum(q * (one + c), axis=0) for one, c in ((e0**2, c0), (e1**2, c1), (e0 * e1, c2))
     ]
-    return jnp.stack([m0, m1]), jnp.stack(spread)
+    return jax.nn.logsumexp(ln, axis=0), jnp.stack([m0, m1]), jnp.stack(spread)

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import astropy.units as u
-import numpy as np
 
-from ..arguments import nearest, texts
+from ..arguments import nearest, shown, texts
+from ..files.formats import filled
 from ..files.open import open_table
-from ..units import with_unit
 from .pixels import VELOCITY
-from .stars import Stars
+from .stars import Stars, covariance_of
 
 KMS = u.km / u.s
 # The columns of a table that hold a star's place, in the order in which they are looked for, and
@@ -40,7 +39,9 @@ def stars_of(given: Any, labels: Any = None) -> Stars:
     if all(hasattr(given, k) for k in ("places", "label", "config")):
         return _of_sample(given, labels)
     if all(hasattr(given, k) for k in ("pos", "vel", "label", "label_err")):
-        name = "label" if labels is None else texts(_list(labels), "labels")[0]
+        name = "label" if labels is None else labels
+        if not isinstance(name, str):
+            raise ValueError(f"a simulated survey has one label: give its name, not {shown(name)}.")
         return Stars(given.pos, given.vel, {name: given.label}, {name: given.label_err})
     if isinstance(given, str | os.PathLike):
         return _of_file(given, labels)
@@ -79,7 +80,7 @@ def _of_sample(sample: Any, labels: Any) -> Stars:
 
 
 def _of_table(table: Any, labels: Any, names: Any = None) -> Stars:
-    names = list(getattr(table, "colnames", table)) if names is None else names
+    names = [str(c) for c in getattr(table, "colnames", table)] if names is None else names
     if labels is None:
         raise ValueError(
             f"labels must name the columns of the labels (there are {', '.join(names)})."
@@ -90,14 +91,20 @@ def _of_table(table: Any, labels: Any, names: Any = None) -> Stars:
         if own is not None:
             unit = columns[own]
             bare = unit is not None and getattr(table[own], "unit", None) is None
-            places[k] = np.ma.filled(table[own], np.nan) * unit if bare else table[own]
+            places[k] = filled(table[own], f"column {own!r}") * unit if bare else table[own]
         elif k in ("pos", "vel"):
             raise ValueError(
                 f"the table must have a column {' or '.join(columns)}, but has {', '.join(names)}."
             )
-    if all(c in names for c in PLACE_ERRORS):
-        z, v, both = (with_unit(table[c], c) for c in PLACE_ERRORS)
-        places["covariance"] = z**2, v**2, both * z * v
+    there = [c for c in PLACE_ERRORS if c in names]
+    if len(there) == len(PLACE_ERRORS):
+        places["covariance"] = covariance_of(*(table[c] for c in PLACE_ERRORS))
+    elif set(there) & set(PLACE_ERRORS[:2]):
+        missing = ", ".join(c for c in PLACE_ERRORS if c not in there)
+        raise ValueError(
+            f"the table has {' and '.join(there)}, errors of places, but no {missing}: give all "
+            "three (z_v_z_corr is their correlation, 0 where there is none), or leave them out."
+        )
     values, errors = {}, {}
     for k in texts(_list(labels), "labels"):
         if k not in names:

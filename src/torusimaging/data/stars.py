@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import nearest, shown, texts
-from ..coordinates import Points, words_of_frame
+from ..coordinates import ROTATION, Points, words_of_frame
 from ..files.missing import is_missing, stands_out
 from ..units import UnitError, internal, label_unit, plain, stated_unit, unit_words, with_unit
 from .mixture import SPREADS, Mixture
 from .pixels import FARTHEST, LARGEST, LIGHT, VELOCITY
 
 MOST_LABELS = 20
+# Names that the parameters of several labels have beside the labels' own.
+TAKEN = ("correlation", "logit_outliers")
 ANGULAR = u.kpc**2 / u.Myr
 
 
@@ -33,6 +35,9 @@ class Stars:
     Lz : angular momenta (length times speed), shape (n,)
     covariance : errors of pos and vel, shape (n,) each: the variance of pos, that of vel and their
         covariance as three quantities, or what `catalog.vertical_errors` returns; None: exact
+    distance_err : relative errors of the distances, shape (n,), numbers up to 0.5: the part of the
+        covariance that comes from them, which grows with the distance itself (see
+        `data.mixture.DistanceErrors`); None: the covariance is that of normal errors of one size
     frame : the frame of pos and vel, in words or a `catalog.Frame`
 
     Left out are stars whose pos, vel, R, Lz or covariance is not finite, and those that have no
@@ -44,6 +49,7 @@ class Stars:
     points : `coordinates.Points` of the stars that are left, plain arrays (kpc, kpc/Myr)
     label, label_err : plain arrays, shape (n, labels); NaN where a star has no such label
     errors : shape (n, 3), the covariance (kpc^2, kpc^2/Myr^2, kpc^2/Myr); None: exact
+    distance_err : shape (n,), relative errors of the distances, or None
     crowd : the density of stars in the plane that a fit found, which tells where stars with errors
         truly are (`data.mixture.Mixture`); None before
     names : of the labels;  units : theirs, None for plain numbers
@@ -64,6 +70,7 @@ class Stars:
         R: u.Quantity | None = None,
         Lz: u.Quantity | None = None,
         covariance: Any = None,
+        distance_err: Any = None,
         frame: Any = "not stated",
     ):
         labels = _named(labels, "labels")
@@ -72,6 +79,11 @@ class Stars:
             raise ValueError("labels must hold at least one label, but is empty.")
         if len(labels) > MOST_LABELS:
             raise ValueError(f"labels must be at most {MOST_LABELS}, but {len(labels)} were given.")
+        if taken := [name for name in labels if name in TAKEN and len(labels) > 1]:
+            raise ValueError(
+                f"labels must not be named {taken[0]!r} where there are several: a parameter of "
+                "their scatter is; give it another name."
+            )
         for name in errors:
             if name not in labels:
                 raise ValueError(
@@ -86,6 +98,8 @@ class Stars:
             columns["Lz"] = _place(Lz, ANGULAR, "Lz")
         if covariance is not None:
             columns |= _covariance(covariance)
+        if distance_err is not None:
+            columns["distance_err"] = _distance_errors(distance_err, covariance)
         values = {name: _label(x, self.units[name], name) for name, x in labels.items()}
         sds = {
             name: _error(errors.get(name), self.units[name], name, values[name]) for name in labels
@@ -103,10 +117,13 @@ class Stars:
         there = np.isfinite(label) & np.isfinite(error)
         known = np.ones(self.n_given, bool)
         self.left_out: dict[str, int] = {}
+        shares = columns.pop("distance_err", None)
         spreads = [columns.pop(k) for k in SPREADS] if covariance is not None else []
         reasons = {f"no finite {k}": np.isfinite(x) for k, x in columns.items()}
         if spreads:
             reasons["no finite covariance"] = np.all(np.isfinite(spreads), axis=0)
+        if shares is not None:
+            reasons["no finite distance_err"] = np.isfinite(shares)
         reasons["none of the labels" if len(labels) > 1 else "no label"] = there.any(axis=1)
         for reason, good in reasons.items():
             if lost := int(np.sum(known & ~good)):
@@ -118,11 +135,21 @@ class Stars:
         columns = {k: x[known] for k, x in columns.items()}
         self.crowd: Mixture | None = None
         self.errors = np.stack([x[known] for x in spreads], axis=1) if spreads else None
+        self.distance_err = None if shares is None else shares[known]
         if self.errors is not None:
             _check_errors(self.errors, columns, np.flatnonzero(known))
         for k, most, unit in (("pos", FARTHEST, "kpc"), ("R", FARTHEST, "kpc")):
             _check_size(columns.get(k), most, f"{k} of the stars", unit)
         _check_size(columns["vel"], LIGHT, "vel of the stars", "kpc/Myr, the speed of light")
+        if "Lz" in columns and not (
+            0.1 < np.median(np.abs(columns["Lz"])) / ROTATION < 100
+            and np.max(np.abs(columns["Lz"])) / ROTATION < 1000
+        ):
+            low, high = np.min(np.abs(columns["Lz"])), np.max(np.abs(columns["Lz"]))
+            raise ValueError(
+                "Lz must be angular momenta of stars, but over 229 km/s they make guiding radii "
+                f"from {low / ROTATION:.3g} to {high / ROTATION:.3g} kpc: check its unit."
+            )
         if "R" in columns and not np.all(columns["R"] > 0):
             raise ValueError(f"R must be positive, but is {columns['R'].min():.4g} kpc for a star.")
         self.points = Points(columns["pos"], columns["vel"], columns.get("R"), columns.get("Lz"))
@@ -182,6 +209,7 @@ class Stars:
         new.points = Points(*(None if x is None else x[kept] for x in self.points))
         new.label, new.label_err = self.label[kept], self.label_err[kept]
         new.errors, new.crowd = None if self.errors is None else self.errors[kept], self.crowd
+        new.distance_err = None if self.distance_err is None else self.distance_err[kept]
         new.names, new.units = self.names, self.units
         new.frame, new.n_given = self.frame, self.n_given
         lost = int(np.sum(~kept))
@@ -197,6 +225,8 @@ class Stars:
         out = {k: x for k, x in self.points._asdict().items() if x is not None}
         if self.errors is not None:
             out |= dict(zip(SPREADS, self.errors.T, strict=True))
+        if self.distance_err is not None:
+            out["distance_err"] = self.distance_err
         return out | {"label": self.label, "label_err": self.label_err}
 
     def crowded(self) -> "Stars":
@@ -204,7 +234,7 @@ class Stars:
         if self.errors is None:
             return self
         new = self.where(np.ones(len(self), bool), "")
-        new.crowd = Mixture.fitted(*self.points[:2], self.errors)
+        new.crowd = Mixture.fitted(*self.points[:2], self.errors, self.distance_err)
         return new
 
     def state(self) -> tuple[dict[str, NDArray], dict]:
@@ -227,6 +257,7 @@ class Stars:
         new.label, new.label_err = columns["label"], columns["label_err"]
         spreads = [columns[k] for k in SPREADS if k in columns]
         new.errors = np.stack(spreads, axis=1) if spreads else None
+        new.distance_err = columns.get("distance_err")
         crowd = facts.get("crowd")
         new.crowd = None if crowd is None else Mixture.of_table(np.asarray(crowd))
         new.names = tuple(facts["names"])
@@ -256,7 +287,7 @@ def _place(x: Any, unit: u.UnitBase, name: str) -> NDArray:
 def _covariance(given: Any) -> dict[str, NDArray]:
     """The columns `SPREADS` of a covariance in any form."""
     if all(hasattr(given, k) for k in ("z", "v_z", "correlation")):
-        given = given.z**2, given.v_z**2, given.correlation * given.z * given.v_z
+        given = covariance_of(given.z, given.v_z, given.correlation)
     if isinstance(given, u.Quantity | str) or not isinstance(given, Sequence) or len(given) != 3:
         raise ValueError(
             "covariance must be three quantities, the variance of pos, that of vel and their "
@@ -268,6 +299,42 @@ def _covariance(given: Any) -> dict[str, NDArray]:
         k: _place(x, unit, f"covariance {name}")
         for k, x, unit, name in zip(SPREADS, given, units, names, strict=True)
     }
+
+
+def covariance_of(pos_err: Any, vel_err: Any, correlation: Any) -> tuple[Any, Any, Any]:
+    """Variances and covariance of errors; NaN where one of them is a mark of a missing value.
+
+    Raises ``ValueError`` for negative errors.
+    """
+    columns = []
+    for x, name in ((pos_err, "pos"), (vel_err, "vel"), (correlation, "")):
+        stated = with_unit(x, f"the errors of {name}" if name else "their correlation")
+        values = np.asarray(np.ma.filled(getattr(stated, "value", stated), np.nan), float)
+        values = np.where(is_missing(values), np.nan, values)
+        if name and np.any(values < 0):
+            raise ValueError(
+                f"the errors of {name} must not be negative, but {np.nanmin(values):.4g} is."
+            )
+        columns.append(values * getattr(stated, "unit", 1))
+    one, two, both = columns
+    return one**2, two**2, both * one * two
+
+
+def _distance_errors(given: Any, covariance: Any) -> NDArray:
+    """Relative errors of distances; a ``ValueError`` without a covariance, or beyond 0.5."""
+    if covariance is None:
+        raise ValueError(
+            "distance_err needs the covariance of pos and vel: the errors that distances make."
+        )
+    unit = u.dimensionless_unscaled
+    values = np.ravel(internal(given, unit, "distance_err", allow_plain=True))
+    known = values[np.isfinite(values)]
+    if known.size and not (known.min() >= 0 and known.max() <= 0.5):
+        raise ValueError(
+            "distance_err must be relative errors from 0 to 0.5, but is "
+            f"{known.min() if known.min() < 0 else known.max():.4g} for a star."
+        )
+    return values
 
 
 def _check_errors(errors: NDArray, columns: dict[str, NDArray], numbers: NDArray) -> None:

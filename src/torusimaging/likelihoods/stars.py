@@ -156,7 +156,8 @@ class SingleStars(Likelihood):
         if "crowd" in columns:
             crowd = Mixture.of_table(columns["crowd"])
             errors = np.stack([columns[k] for k in SPREADS], axis=1)
-            at = nodes(*crowd.true_places(columns["pos"], columns["vel"], errors))
+            seen = columns["pos"], columns["vel"], errors, columns.get("distance_err")
+            at = nodes(*crowd.true_places(*seen))
         found = Columns(*places, label, error, known, *at)
         # One block of all stars, as views: `padded` makes arrays of JAX.
         return cls(jax.tree.map(lambda x: x[None], found), jnp.asarray(len(columns["label"])))

@@ -32,6 +32,7 @@ FAR = 5e-4
 EXTREME = 5.0
 SCATTER_KNOTS = 3
 LEAST = 5  # stars of a pixel
+FEWEST_STARS = 50
 # The sd of radii (kpc) below which they are one, and the Sun's radius where no frame tells it.
 ONE_RADIUS, DEFAULT_R0 = 0.02, 8.275
 NORMAL = 1.4826  # sd of a normal distribution in units of its median absolute deviation
@@ -207,6 +208,23 @@ def _limits(label: StarLabels, begin: dict, values: list) -> dict:
     # Outliers are the smaller part: else the two parts could change their roles.
     out["logit_outliers"] = (np.float64(LOGIT_OUTLIERS[0] - 9.0), np.float64(0.0))
     return out
+
+
+def check_crowd(stars: Stars) -> None:
+    """Raise a ``ValueError`` for so few stars that no map of them has two pixels."""
+    if len(stars) < FEWEST_STARS:
+        raise ValueError(
+            f"fit_stars needs at least {FEWEST_STARS} stars, but {len(stars)} were given."
+        )
+
+
+def check_filled(binned: dict, stars: Stars) -> None:
+    """Raise a ``ValueError`` for a map with too few pixels to check a fit in."""
+    if binned["label"].size < FEWEST:
+        raise ValueError(
+            f"{len(stars)} stars fill {binned['label'].size} pixels with {LEAST} stars or more, "
+            f"and a fit can only be checked in {FEWEST}: take more stars."
+        )
 
 
 def radius_of_field(stars: Stars, frame: str, R0: Any, wanted: bool | None) -> float | None:

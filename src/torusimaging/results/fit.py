@@ -353,6 +353,7 @@ class Fitted(abc.ABC):
         pos_err: u.Quantity | None = None,
         vel_err: u.Quantity | None = None,
         *,
+        R: u.Quantity | None = None,
         draws: int = 100,
         seed: int = 0,
     ) -> QTable:
@@ -362,6 +363,7 @@ class Fitted(abc.ABC):
         ----------
         pos, vel : quantities (length, speed), shape (n,)
         pos_err, vel_err : their errors, which are taken as normal and independent; None: exact
+        R : the stars' radii (length), for a field that changes with them; None: all at R0
         draws : so many draws of the parameters, evenly spaced, each with places of its own
         seed : of the places
 
@@ -381,7 +383,7 @@ class Fitted(abc.ABC):
                 f"{np.shape(vel)}."
             )
         draws = min(draws, len(self.samples))
-        table = self.model.compute_action_angle(pos, vel, self.params)
+        table = self.model.compute_action_angle(pos, vel, self.params, R)
         given = np.atleast_1d(u.Quantity(pos)), np.atleast_1d(u.Quantity(vel))
         pos, vel = (u.Quantity(x) for x in np.broadcast_arrays(*given, subok=True))
         errors = (
@@ -396,7 +398,7 @@ class Fitted(abc.ABC):
                 x if e is None else x + e * rng.normal(size=x.shape)
                 for x, e in zip((pos, vel), errors, strict=True)
             ]
-            moments.add(self.model.compute_action_angle(*places, self.samples[int(i)]))
+            moments.add(self.model.compute_action_angle(*places, self.samples[int(i)], R))
         return moments.errors(len(picks))
 
     def to_dataframe(self) -> Any:

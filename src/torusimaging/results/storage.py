@@ -80,12 +80,17 @@ def _digest(tree: xr.DataTree) -> str:
     return digest.hexdigest()
 
 
+def _on_file(path: tuple) -> str:
+    """The name of a leaf on file: a name such as [Fe/H] may not hold a slash there."""
+    return "_".join(str(key.key) for key in path).replace("/", "|")
+
+
 def _variables(layout: Layout, draws: np.ndarray) -> dict:
     """xarray variables of draws with shape (chain, draw, parameter), named by their leaves."""
     tree = layout.unflatten(draws)
     out = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name = "_".join(str(key.key) for key in path)
+        name = _on_file(path)
         extra = (f"{name}_dim",) * (leaf.ndim - 2)
         out[name] = (("chain", "draw", *extra), np.asarray(leaf))
     return out
@@ -280,7 +285,7 @@ def _read_samples(tree: xr.DataTree, layout: Layout) -> tuple[Samples, SampleSta
     paths = jax.tree_util.tree_flatten_with_path(shapes, is_leaf=lambda s: isinstance(s, tuple))[0]
     columns = []
     for path, _ in paths:
-        values = posterior["_".join(str(key.key) for key in path)].values
+        values = posterior[_on_file(path)].values
         columns.append(values.reshape(values.shape[0] * values.shape[1], -1))
     stats = tree["sample_stats"]
     state = json.loads(stats.attrs["state"])
