@@ -130,7 +130,9 @@ def test_exact_places_are_the_limit_of_small_errors(survey):
 
 def test_distance_errors_of_a_tenth(survey, tmp_path):
     """a_z within 3.5 sd of the truth, an honest chi^2, and a file that holds the errors."""
-    fit = oti.fit_stars(seen_at(survey, 0.1)).laplace(num_draws=1000)
+    stars = seen_at(survey, 0.1)
+    stars.distance_err = np.full(len(stars), 0.1)
+    fit = oti.fit_stars(stars).laplace(num_draws=1000)
     z = np.array([0.1, 0.3, 0.6, 1.0]) * u.kpc
     table = oti.profiles(fit, z)
     true = [survey.potential.acceleration(x) for x in z.value] * u.kpc / u.Myr**2
@@ -140,6 +142,7 @@ def test_distance_errors_of_a_tenth(survey, tmp_path):
     assert not any("of the height itself" in problem for problem in fit.problems)
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     np.testing.assert_array_equal(back.stars.errors, fit.stars.errors)
+    np.testing.assert_array_equal(back.stars.distance_err, fit.stars.distance_err)
     np.testing.assert_allclose(back.stars.crowd.means, fit.stars.crowd.means)
     one, two = (f.problem.likelihood.cost_of(f.model, fit.params) for f in (fit, back))
     np.testing.assert_allclose(one, two, rtol=1e-12)

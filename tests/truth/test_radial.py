@@ -138,6 +138,11 @@ def test_the_change_with_radius_is_found(survey, model, tmp_path):
     sd = (table["a_z_p84"] - table["a_z_p16"]) / 2
     assert np.max(np.abs((table["a_z_median"] - true) / sd).to_value("")) < 3.5
     assert fit.summary()["unit"][list(fit.samples.names).index("inv_h")] == "1 / kpc"
+    R, few = stars.points.R[:5] * u.kpc, slice(0, 5)
+    own = fit.actions(stars.pos[few], stars.vel[few], R=R, draws=10)
+    plain = fit.model.compute_action_angle(stars.pos[few], stars.vel[few], fit.params, R=R)
+    np.testing.assert_array_equal(own["J"], plain["J"])
+    assert np.all(own["J_err"] > 0)
     assert "falls off with R as exp(-(R - 8.2 kpc) / h): 1/h = 0." in fit.report()
     back = oti.load(fit.save(tmp_path / "fit.nc"))
     assert float(back.model.extras[0].R0) == R0 and "h" in back.model.meaning("inv_h")

@@ -315,7 +315,8 @@ def covariance_of(pos_err: Any, vel_err: Any, correlation: Any) -> tuple[Any, An
             raise ValueError(
                 f"the errors of {name} must not be negative, but {np.nanmin(values):.4g} is."
             )
-        columns.append(values * getattr(stated, "unit", 1))
+        unit = getattr(stated, "unit", None)
+        columns.append(values if unit is None else values * unit)
     one, two, both = columns
     return one**2, two**2, both * one * two
 
