@@ -167,7 +167,7 @@ def test_where_R0_comes_from(survey):
     assert off.model.extras == () and "inv_h" not in off.params
     with pytest.raises(ValueError, match="the radii R of the stars are all 8.2 kpc"):
         oti.fit_stars(stars(np.full(len(survey), R0)))
-    with pytest.raises(ValueError, match="R0 is 20 kpc, far from the stars"):
+    with pytest.raises(ValueError, match="R0 is 20 kpc, but the stars' R are from"):
         oti.fit_stars(stars(R), R0=20 * u.kpc)
     with pytest.raises(ValueError, match="the stars have no R"):
         oti.fit_stars(oti.Stars(survey.pos, survey.vel, {"x": survey.label}), radial=True)

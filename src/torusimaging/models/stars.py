@@ -231,8 +231,8 @@ def radius_of_field(stars: Stars, frame: str, R0: Any, wanted: bool | None) -> f
     """R0 (kpc) of a field that changes with the stars' radii; None for one that does not.
 
     It does where the stars have an R, unless that is not wanted.  R0 is the given one, the frame's,
-    or 8.275 kpc.  Raises ``ValueError`` where it is wanted of stars without an R, and for stars
-    whose radii are one.
+    or 8.275 kpc.  Raises ``ValueError`` where it is wanted of stars without an R, for stars whose
+    radii are one, and for an R0 beyond them.
     """
     R = stars.points.R
     if wanted is not None:
@@ -255,9 +255,10 @@ def radius_of_field(stars: Stars, frame: str, R0: Any, wanted: bool | None) -> f
     else:
         R0 = radius_of(frame) or DEFAULT_R0
     low, high = float(R.min()), float(R.max())
-    if not low - (high - low) <= R0 <= high + (high - low):
+    if not low <= R0 <= high:
         raise ValueError(
-            f"R0 is {R0:.4g} kpc, far from the stars, whose R are {low:.4g} to {high:.4g} kpc."
+            f"R0 is {R0:.4g} kpc, but the stars' R are from {low:.4g} to {high:.4g} kpc: give an "
+            "R0 among them, at which a_z and rho are wanted."
         )
     return R0
 
